@@ -1,0 +1,36 @@
+# Everything runs in .venv, which is made on first use and again when pyproject.toml changes.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test check lint schema benchmark clean
+
+demo: $(READY)
+	@$(BIN)/doctor demo
+
+test: $(READY)
+	@$(BIN)/pytest
+
+check: $(READY) lint
+	@$(BIN)/pytest
+
+lint: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+schema: $(READY)
+	@$(BIN)/python scripts/generate_schema.py
+
+benchmark: $(READY)
+	@$(BIN)/python benchmarks/startup.py
+	@$(BIN)/python benchmarks/overhead.py
+
+$(READY): pyproject.toml
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+clean:
+	rm -rf .venv build dist

@@ -1,0 +1,91 @@
+"""`doctor diagnose`: the main job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from doctor.cli import options, source
+from doctor.errors import ExitCode
+
+if TYPE_CHECKING:
+    from doctor.model.bundle import Bundle
+    from doctor.model.diagnosis import Diagnosis
+
+
+@click.command("diagnose")
+@options.target
+@options.duration
+@options.quick
+@options.children
+@options.format_option
+@options.output
+@click.option(
+    "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Keep the evidence as a bundle."
+)
+@options.no_color
+@options.quiet
+@options.verbose
+def command(
+    target: str | None,
+    duration: float | None,
+    quick: bool,
+    children: bool,
+    format_name: str,
+    output: Path | None,
+    save: Path | None,
+    no_color: bool,
+    quiet: bool,
+    verbose: bool,
+) -> None:
+    """Say what is wrong with TARGET: a PID, a name, :PORT, or a saved bundle.
+
+    Without TARGET the one Python process of this host.
+
+    Exit codes: 0 nothing found, 1 doctor failed, 2 wrong usage, 3 an error was found, 4 only warnings, 5 could not
+    attach, 6 inconclusive.
+    """
+    window_s = options.window_s(duration, is_quick=quick)
+    for path in (output, save):
+        source.require_writable(path)
+    bundle = _bundle(target, window_s, children=children, quiet=quiet)
+    if save:
+        from doctor.store import bundle_file
+
+        bundle_file.save(bundle, save)
+    from doctor.pipeline import diagnose
+
+    diagnosis = diagnose(bundle)
+    _print(diagnosis, format_name, output, color=not no_color, verbose=verbose)
+    click.get_current_context().exit(exit_code(diagnosis))
+
+
+def _bundle(target: str | None, window_s: float, *, children: bool, quiet: bool) -> Bundle:
+    saved = source.saved_bundle(target)
+    if saved:
+        from doctor.store import bundle_file
+
+        return bundle_file.load(saved)
+    return source.look(target, window_s, children=children, quiet=quiet)
+
+
+def exit_code(diagnosis: Diagnosis) -> int:
+    """The exit code that says the same as the verdict."""
+    codes = {"ok": ExitCode.OK, "fail": ExitCode.FAIL, "warn": ExitCode.WARN, "inconclusive": ExitCode.INCONCLUSIVE}
+    return int(codes[diagnosis.verdict.status])
+
+
+def _print(diagnosis: Diagnosis, format_name: str, output: Path | None, *, color: bool, verbose: bool) -> None:
+    from doctor.cli.terminal import terminal_for
+    from doctor.renderers.base import renderers
+    from doctor.store import bundle_file
+
+    stream = None if output else sys.stdout
+    text = renderers()[format_name].render(diagnosis, terminal_for(stream, color=color, verbose=verbose))
+    if output:
+        bundle_file.write(output, text.encode("utf-8", "backslashreplace"))
+    else:
+        click.echo(text, nl=False, color=True)

@@ -1,0 +1,67 @@
+"""Options that several commands share, spelled once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from pkgutil import iter_modules
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_DURATION_S = 10.0
+QUICK_DURATION_S = 2.0
+_LONGEST_S = 3600.0
+
+target = click.argument("target", required=False)
+duration = click.option(
+    "--duration",
+    type=click.FloatRange(min=0.5, max=_LONGEST_S),
+    metavar="SECONDS",
+    help=f"How long to look.  [default: {DEFAULT_DURATION_S:.0f}]",
+)
+quick = click.option("--quick", is_flag=True, help=f"Look for {QUICK_DURATION_S:.0f} seconds only.")
+children = click.option(
+    "--children/--no-children", default=True, help="Diagnose the worker processes with their master.  [default: yes]"
+)
+output = click.option(
+    "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE, not stdout."
+)
+no_color = click.option("--no-color", is_flag=True, help="No colours; NO_COLOR and TERM=dumb do the same.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+verbose = click.option("-v", "--verbose", is_flag=True, help="Explain each finding.")
+
+
+@cache
+def _formats() -> tuple[str, ...]:
+    """Names of the renderers, from their folder alone: importing them would cost every start-up."""
+    folder = Path(__file__).parent.parent / "renderers"
+    names = (module.name for module in iter_modules([str(folder)]))
+    return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
+
+
+def format_option(command: F) -> F:
+    """`--format`, with every renderer as a choice."""
+    option = click.option(
+        "--format",
+        "format_name",
+        type=click.Choice(_formats()),
+        default="text",
+        show_default=True,
+        help="How to print the diagnosis.",
+    )
+    return option(command)
+
+
+def window_s(duration_s: float | None, *, is_quick: bool) -> float:
+    """The length of the window that was asked for.
+
+    Raises:
+        click.UsageError: both a duration and --quick were given.
+    """
+    if duration_s is not None and is_quick:
+        raise click.UsageError("--quick and --duration exclude each other")
+    return QUICK_DURATION_S if is_quick else duration_s or DEFAULT_DURATION_S

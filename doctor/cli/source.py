@@ -1,0 +1,88 @@
+"""Where a diagnosing command gets its bundle from: a live target, looked at now, or a file."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from doctor.errors import UnwritableOutput
+
+if TYPE_CHECKING:
+    from doctor.model.bundle import Bundle
+
+
+def saved_bundle(text: str | None) -> Path | None:
+    """The bundle file that TARGET names, if it names one.
+
+    A file that is no bundle may still be a fragment of a command line, as in `doctor diagnose app.py`.
+    """
+    if text is None or text.isdecimal():
+        return None
+    path = Path(text)
+    if not path.is_file():
+        return None
+    from doctor.store.bundle_file import SUFFIX, is_bundle
+
+    return path if is_bundle(path) or text.endswith(SUFFIX) else None
+
+
+def look(text: str | None, duration_s: float, *, children: bool, quiet: bool) -> Bundle:
+    """Resolves TARGET and captures it, with progress on a terminal's stderr.
+
+    Raises:
+        DoctorError: there is no such target.
+    """
+    shows_progress = sys.stderr.isatty() and not quiet
+    _tell(shows_progress, "doctor: looking for the target …")
+    from doctor.targets.resolve import resolve
+
+    target = resolve(text, children=children)
+    from doctor import pipeline
+
+    pids = f"process {target.root.pid}" + (f" and {len(target.children)} below it" if target.children else "")
+    with interruptible():
+        began = time.monotonic()
+        _tell(shows_progress, f"doctor: reading {pids} for {duration_s:g} s; nothing is stopped")
+        return pipeline.capture(
+            target,
+            duration_s,
+            lambda name: _tell(shows_progress, f"doctor: {time.monotonic() - began:5.1f} s  {name}"),
+        )
+
+
+def _tell(shows_progress: bool, text: str) -> None:
+    if shows_progress:
+        click.echo(text, err=True)
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """A termination signal ends a capture as Ctrl-C does, so that children are reaped either way."""
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def require_writable(path: Path | None) -> None:
+    """Fails before the capture, not after it, when its result could not be written.
+
+    Raises:
+        UnwritableOutput: the file, or its folder, cannot be written.
+    """
+    if path is None:
+        return
+    place = path if path.exists() else path.parent
+    if not place.exists() or not os.access(place, os.W_OK) or path.is_dir():
+        reason = "is a folder" if path.is_dir() else "cannot be written" if place.exists() else "has no such folder"
+        raise UnwritableOutput("unwritable-output", f"{path} {reason}", "name another file")

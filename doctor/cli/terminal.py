@@ -1,0 +1,25 @@
+"""What the output stream can show."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from doctor.renderers.base import Terminal
+
+_PIPE_WIDTH = 100
+
+
+def terminal_for(stream: TextIO | None, *, color: bool, verbose: bool = False) -> Terminal:
+    """The terminal behind a stream; a file or a pipe gets plain text of a readable width."""
+    from doctor.renderers.base import Terminal
+
+    is_terminal = stream is not None and stream.isatty()
+    dumb = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"
+    return Terminal(
+        width=shutil.get_terminal_size().columns if is_terminal else _PIPE_WIDTH,
+        color=is_terminal and color and not dumb,
+        verbose=verbose,
+    )

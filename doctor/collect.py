@@ -1,0 +1,116 @@
+"""Runs all collectors side by side over one window, and bundles what they bring.
+
+Each has a thread and a deadline of its own: one that fails, hangs or lacks a right costs its own evidence and no other.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+import time
+from collections.abc import Callable
+
+from doctor.backends import pyspy
+from doctor.collectors.base import Capture, Collector, collectors
+from doctor.model.bundle import Bundle, Cost, Skipped, Window
+from doctor.model.evidence import Evidence
+from doctor.model.target import ProcessRef, Target
+from doctor.procfs.handle import GONE, ProcDir
+
+Progress = Callable[[str], None]
+
+
+def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
+    """Looks at a target for `duration_s` seconds and returns all that was seen.
+
+    `progress` is called with each collector's name as it finishes.
+    """
+    began_cpu_s = time.process_time() + pyspy.cpu_s()
+    started_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
+    moment = Capture(target, duration_s)
+    try:
+        tasks = [_Task(collector, moment, progress) for collector in collectors()]
+        for task in tasks:
+            task.start()
+        results = [result for task in tasks for result in task.results()]
+        gone = _gone(moment)
+        read = sum(proc.bytes_read for proc in moment.proc.values())
+        duration_s = min(moment.now_s(), duration_s)
+    finally:
+        moment.cancel()
+        moment.close()
+    return Bundle(
+            target=target,
+            window=Window(started_at=started_at, duration_s=round(duration_s, 3)),
+            evidence=tuple(result for result in results if isinstance(result, Evidence)),
+            skipped=(*gone, *(result for result in results if isinstance(result, Skipped))),
+            cost=Cost(
+                doctor_cpu_s=round(time.process_time() + pyspy.cpu_s() - began_cpu_s, 3),
+                bytes_read=read,
+            ),
+    )
+
+
+class _Task(threading.Thread):
+    """One collector at work. A daemon: a read that the kernel never answers must not keep doctor from ending."""
+
+    def __init__(self, collector: Collector, moment: Capture, progress: Progress) -> None:
+        super().__init__(name=f"collect-{collector.name}", daemon=True)
+        self._collector = collector
+        self._moment = moment
+        self._progress = progress
+        self._results: list[Evidence | Skipped] = []
+
+    def run(self) -> None:
+        try:
+            for result in self._collector.collect(self._moment):
+                self._results.append(result)
+        except Exception as error:  # one collector that fails must not take the others with it
+            self._results.append(self._failed(f"it crashed: {type(error).__name__}: {error}"))
+        self._progress(self._collector.name)
+
+    def results(self) -> list[Evidence | Skipped]:
+        """What it brought by its deadline."""
+        left_s = self._moment.duration_s + self._collector.deadline_s - self._moment.now_s()
+        self.join(max(0.0, left_s))
+        if self.is_alive():
+            return [*self._results, self._failed(f"no answer within {self._collector.deadline_s:.0f} s of the window")]
+        return self._results
+
+    def _failed(self, reason: str) -> Skipped:
+        return Skipped(
+            collector=self._collector.name,
+            reason=reason,
+            remedy="diagnose again; if it stays, please report it with the output of doctor preflight",
+            decisive=self._collector.decisive,
+        )
+
+
+def _gone(moment: Capture) -> list[Skipped]:
+    """Processes that ended while they were looked at, or whose PID is another's by now."""
+    gone = []
+    for ref in moment.target.processes:
+        proc = moment.proc.get(ref.pid)
+        if proc is None or not proc.alive():
+            gone.append(_ended(ref, is_root=ref is moment.target.root))
+    return gone
+
+
+def _ended(ref: ProcessRef, *, is_root: bool) -> Skipped:
+    reason = f"process {ref.pid} ended during the capture: what is said of it is partial"
+    try:
+        successor = ProcDir(ref.pid)
+        if successor.stat().start_ticks != ref.start_ticks:
+            reason = f"process {ref.pid} ended during the capture and its PID was reused by another process"
+        successor.close()
+    except GONE:
+        pass
+    return Skipped(
+        collector="process",
+        reason=reason,
+        remedy="diagnose the process that took its place: doctor ps",
+        pids=(ref.pid,),
+        decisive=is_root,
+    )
+
+

@@ -1,0 +1,178 @@
+"""What every thread does, about ten times a second, from /proc alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from doctor.collectors.base import Capture, Collector, Pace
+from doctor.model.bundle import Skipped
+from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait
+from doctor.procfs.access import Denial, denial
+from doctor.procfs.handle import GONE, ProcDir
+from doctor.procfs.parse import SchedStat, parse_schedstat, parse_stat, parse_status
+from doctor.procfs.waits import WaitReader
+
+_INTERVAL_S = 0.1
+_SHARE = 0.08
+_TIMELESS = ("running", "stopped", "unreadable")
+"""Reasons that say nothing about one wait or several: consecutive ticks are one run."""
+
+
+class ThreadsCollector(Collector):
+    """Reads schedstat of every thread, and state and system call of those that ran since the last tick."""
+
+    kind = Threads
+    cost = "at most 8 % of a core; the rate sinks with the number of threads"
+    right = "ptrace rights for wait reasons; none for state, CPU and run-queue time"
+    deadline_s = 2.0
+    decisive = True
+
+    def obstacle(self, proc: ProcDir) -> Denial | None:
+        """Missing ptrace rights."""
+        return denial(proc)
+
+    def collect(self, capture: Capture) -> Iterator[Threads | Skipped]:
+        """The threads of each process."""
+        samplers = []
+        for ref, proc in capture.present():
+            denied = self.obstacle(proc)
+            if denied:
+                yield self.skipped(denied, (ref.pid,))
+            try:
+                samplers.append(_Sampler(proc, readable=denied is None))
+            except GONE:
+                continue
+        for at_s in Pace(capture, _INTERVAL_S, _SHARE).ticks():
+            for sampler in samplers:
+                sampler.tick(at_s)
+        for sampler in samplers:
+            if sampler.stopped:
+                yield self.skipped(_stopped(sampler.pid), (sampler.pid,))
+            yield sampler.evidence()
+
+
+def _stopped(pid: int) -> Denial:
+    return Denial(
+        f"process {pid} is stopped by a signal or a debugger, so nothing in it runs",
+        f"let it run (kill -CONT {pid}, or detach the debugger) and diagnose again",
+    )
+
+
+class _Sampler:
+    """All threads of one process."""
+
+    def __init__(self, proc: ProcDir, *, readable: bool) -> None:
+        self.pid = proc.pid
+        self._proc = proc
+        self._readable = readable
+        self._reader = WaitReader(proc)
+        self._threads: dict[int, _Thread] = {}
+        self._waits: dict[Wait, int] = {}
+        self._ticks = 0
+
+    def tick(self, at_s: float) -> None:
+        """Looks at every thread once."""
+        try:
+            tids = self._proc.tids()
+        except GONE:
+            return
+        self._ticks += 1
+        self._reader.forget()
+        for tid in tids:
+            try:
+                self._look(tid, at_s)
+            except GONE:
+                continue
+
+    def _look(self, tid: int, at_s: float) -> None:
+        thread = self._threads.get(tid)
+        if thread is None:
+            thread = self._threads[tid] = _Thread(self._proc, tid)
+        sched = thread.schedstat()
+        if thread.asleep_since(sched):
+            thread.extend(at_s)
+            return
+        state = parse_stat(self._proc.read(f"task/{tid}/stat"))
+        wait = self._reader.read(tid, state.state)
+        thread.add(at_s, self._waits.setdefault(wait, len(self._waits)), wait, sched, state.cpu_s)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether every thread was held during the whole window."""
+        stopped = {index for wait, index in self._waits.items() if wait.reason == "stopped"}
+        return bool(self._threads) and all(
+            run.wait in stopped for thread in self._threads.values() for run in thread.runs
+        )
+
+    def evidence(self) -> Threads:
+        return Threads(
+            pid=self.pid,
+            ticks=self._ticks,
+            waits=tuple(self._waits),
+            threads=tuple(thread.activity() for _, thread in sorted(self._threads.items()) if thread.runs),
+            syscalls_readable=self._readable,
+        )
+
+
+class _Thread:
+    """One thread, its ticks folded into runs as they come."""
+
+    def __init__(self, proc: ProcDir, tid: int) -> None:
+        status = parse_status(proc.read(f"task/{tid}/status"))
+        self._proc = proc
+        self._tid = tid
+        self._ns_tid = int(status.get("NSpid", str(tid)).split()[-1])
+        self._comm = status.get("Name", "")
+        self._first: tuple[SchedStat | None, float] | None = None
+        self._last: tuple[SchedStat | None, float] = (None, 0.0)
+        self._wait: Wait | None = None
+        self.runs: list[Run] = []
+
+    def schedstat(self) -> SchedStat | None:
+        """None on a kernel without scheduler statistics."""
+        try:
+            return parse_schedstat(self._proc.read(f"task/{self._tid}/schedstat"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def asleep_since(self, sched: SchedStat | None) -> bool:
+        """Whether it has not run since its last tick, so that it must be in the same wait."""
+        last = self._last[0]
+        return (
+            sched is not None
+            and last is not None
+            and sched.slices == last.slices
+            and self._wait is not None
+            and self._wait.reason not in _TIMELESS
+        )
+
+    def extend(self, at_s: float) -> None:
+        """The last run goes on."""
+        run = self.runs[-1]
+        self.runs[-1] = Run(run.at_s, round(at_s - run.at_s, 3), run.ticks + 1, run.wait)
+
+    def add(self, at_s: float, index: int, wait: Wait, sched: SchedStat | None, cpu_s: float) -> None:
+        """A tick that saw the thread after it had run, or for the first time."""
+        goes_on = bool(self.runs) and self.runs[-1].wait == index and wait.reason in _TIMELESS
+        self._first = self._first or (sched, cpu_s)
+        self._last = (sched, cpu_s)
+        self._wait = wait
+        if goes_on:
+            self.extend(at_s)
+        else:
+            self.runs.append(Run(round(at_s, 3), 0.0, 1, index))
+
+    def activity(self) -> ThreadActivity:
+        first, last = self._first or self._last, self._last
+        known = first[0] is not None and last[0] is not None
+        last_run = self.runs[-1]
+        return ThreadActivity(
+            tid=self._tid,
+            ns_tid=self._ns_tid,
+            comm=self._comm,
+            cpu_s=round(last[0].run_s - first[0].run_s if first[0] and last[0] else last[1] - first[1], 6),
+            runqueue_s=round(last[0].wait_s - first[0].wait_s, 6) if known and first[0] and last[0] else None,
+            first_s=self.runs[0].at_s,
+            last_s=round(last_run.at_s + last_run.duration_s, 3),
+            runs=tuple(self.runs),
+        )

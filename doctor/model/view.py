@@ -1,0 +1,127 @@
+"""One process as a rule sees it: its evidence by kind, and /proc and Python's view of each thread side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TypeVar
+
+from doctor.model.bundle import Bundle
+from doctor.model.evidence import Evidence
+from doctor.model.evidence.host import Host
+from doctor.model.evidence.process import Process
+from doctor.model.evidence.stacks import Frame, StackRun, Stacks, ThreadStacks, application_frame
+from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait
+from doctor.model.finding import Location
+from doctor.model.target import ProcessRef
+
+E = TypeVar("E", bound=Evidence)
+
+
+class ThreadView:
+    """One thread: what the kernel saw it do, and the Python stacks it had."""
+
+    def __init__(self, pid: int, activity: ThreadActivity, threads: Threads, stacks: Stacks | None) -> None:
+        self.pid = pid
+        self.activity = activity
+        self._waits = threads.waits
+        self._stacks = stacks
+        self.stacks: ThreadStacks | None = (
+            next((thread for thread in stacks.threads if thread.tid == activity.tid), None) if stacks else None
+        )
+
+    @property
+    def subject(self) -> str:
+        """The thread as a finding's subject."""
+        return f"thread:{self.activity.tid}"
+
+    @property
+    def name(self) -> str:
+        """The name `threading` knows, else the kernel's."""
+        return (self.stacks and self.stacks.name) or self.activity.comm
+
+    @property
+    def observed_s(self) -> float:
+        """How long the capture saw the thread."""
+        return self.activity.last_s - self.activity.first_s
+
+    @property
+    def cpu_cores(self) -> float:
+        """CPU per second observed."""
+        return self.activity.cpu_s / self.observed_s if self.observed_s else 0.0
+
+    def runs(self) -> Iterator[tuple[Run, Wait]]:
+        """Every run of the window with its wait."""
+        for run in self.activity.runs:
+            yield run, self._waits[run.wait]
+
+    def stack_runs(self) -> Iterator[tuple[StackRun, tuple[Frame, ...]]]:
+        """Every run of equal stacks with its frames, innermost first."""
+        if self._stacks and self.stacks:
+            for run in self.stacks.runs:
+                yield run, self._stacks.frames_of(run.stack)
+
+    def frames_during(self, run: Run, tolerance_s: float = 0.15) -> tuple[Frame, ...]:
+        """The stack most often sampled while `run` lasted; empty when no sample fell into it.
+
+        Stacks are taken a few times a second, so one that began up to `tolerance_s` away counts when none lies inside.
+        """
+        inside: dict[tuple[Frame, ...], float] = {}
+        begin, end = run.at_s - tolerance_s, run.at_s + run.duration_s + tolerance_s
+        for at_s, until_s, frames in self._stack_spans():
+            overlap = min(end, until_s) - max(begin, at_s)
+            if overlap >= 0:
+                inside[frames] = inside.get(frames, 0.0) + overlap + 1e-6
+        return max(inside, key=lambda frames: inside[frames], default=())
+
+    def _stack_spans(self) -> Iterator[tuple[float, float, tuple[Frame, ...]]]:
+        runs = list(self.stack_runs())
+        for (run, frames), following in zip(runs, [*runs[1:], None], strict=True):
+            yield run.at_s, run.at_s if run.samples == 1 else (following[0].at_s if following else run.at_s), frames
+
+    def location(self, frame: Frame) -> Location:
+        """A frame of this thread as a finding's location."""
+        return Location(file=frame.file, line=frame.line, function=frame.function, thread=self.name, pid=self.pid)
+
+    def application_location(self, frames: tuple[Frame, ...]) -> Location | None:
+        """The line of a stack that a person should open."""
+        frame = application_frame(frames)
+        return self.location(frame) if frame else None
+
+
+class ProcessView:
+    """The evidence about one process of a bundle, and about the host it runs on."""
+
+    def __init__(self, ref: ProcessRef, bundle: Bundle) -> None:
+        self.ref = ref
+        self.window_s = bundle.window.duration_s
+        self._bundle = bundle
+
+    def find(self, kind: type[E]) -> E | None:
+        """Evidence of a kind, or None; the host's is every process's."""
+        return self._bundle.find(kind, None if kind is Host else self.ref.pid)
+
+    def __getitem__(self, kind: type[E]) -> E:
+        evidence = self.find(kind)
+        if evidence is None:
+            raise KeyError(kind.__name__)
+        return evidence
+
+    @cached_property
+    def threads(self) -> Sequence[ThreadView]:
+        """All threads that /proc showed; `Threads` must be there, `Stacks` may be missing."""
+        threads, stacks = self[Threads], self.find(Stacks)
+        return [ThreadView(self.ref.pid, activity, threads, stacks) for activity in threads.threads]
+
+    @property
+    def is_server(self) -> bool:
+        """Whether it listens on TCP or holds accepted connections: somebody waits for its answers."""
+        process = self.find(Process)
+        return process is not None and bool(
+            process.listens_on or any((sample.fds or {}).get("tcp-inbound") for sample in process.samples)
+        )
+
+
+def processes(bundle: Bundle) -> list[ProcessView]:
+    """A view of each process of the target."""
+    return [ProcessView(ref, bundle) for ref in bundle.target.processes]

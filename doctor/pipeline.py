@@ -1,0 +1,72 @@
+"""The flow: collect → redact → evaluate → correlate → match.
+
+`capture` is the only part that looks at the live system; `diagnose` is a pure function of what it brought home.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from doctor import __version__
+from doctor.collect import Progress, collect
+from doctor.correlate import correlate
+from doctor.evaluate import evaluate
+from doctor.model.bundle import Bundle
+from doctor.model.diagnosis import DiagnosedProcess, DiagnosedTarget, Diagnosis
+from doctor.model.finding import Finding
+from doctor.model.target import ProcessRef, Target
+from doctor.playbook.library import match
+from doctor.redact import redact
+from doctor.rules.base import rules
+from doctor.verdict import verdict
+
+
+def capture(target: Target, duration_s: float, progress: Progress = lambda _: None) -> Bundle:
+    """Looks at a target for `duration_s` seconds; what comes back holds no secrets.
+
+    `progress` is called with the name of each collector as it finishes.
+    """
+    return redact(collect(target, duration_s, progress))
+
+
+def diagnose(bundle: Bundle) -> Diagnosis:
+    """The answer that a bundle holds; the same bundle always gives the same answer."""
+    evaluation = evaluate(bundle, rules().values())
+    linked = correlate(evaluation.findings, can_cause())
+    findings = tuple(_with_playbook(finding) for finding in linked)
+    root = _process(bundle.target.root)
+    return Diagnosis(
+        doctor_version=__version__,
+        target=DiagnosedTarget(
+            **msgspec.structs.asdict(root),
+            host=bundle.target.host,
+            children=tuple(_process(child) for child in bundle.target.children),
+        ),
+        window=bundle.window,
+        verdict=verdict(findings, evaluation),
+        findings=findings,
+        checked=evaluation.checked,
+        skipped=evaluation.skipped,
+        rule_errors=evaluation.rule_errors,
+        cost=bundle.cost,
+    )
+
+
+def can_cause() -> Mapping[str, frozenset[str]]:
+    """Every declared kind of cause, by finding id."""
+    return {rule.id: frozenset(rule.can_cause) for rule in rules().values()}
+
+
+def _with_playbook(finding: Finding) -> Finding:
+    playbook = match(finding.id)
+    return msgspec.structs.replace(
+        finding,
+        playbook=playbook.id if playbook else None,
+        next=f"doctor playbook show {playbook.id}" if playbook else f"doctor explain {finding.id}",
+    )
+
+
+def _process(ref: ProcessRef) -> DiagnosedProcess:
+    return DiagnosedProcess(pid=ref.pid, cmdline=ref.cmdline, python=ref.python, started_at=ref.started_at)

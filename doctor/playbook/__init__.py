@@ -1,0 +1,1 @@
+"""Playbooks: runbooks as data, found by the finding they answer and shown as Markdown."""

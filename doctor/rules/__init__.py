@@ -1,0 +1,1 @@
+"""Rules: each turns the evidence about one process into findings of one id, the id its file is named after."""

@@ -1,0 +1,154 @@
+"""Turns TARGET, as typed, into the processes it means."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable, Mapping
+
+import psutil
+
+from doctor.errors import AmbiguousTarget, AttachError, UsageError
+from doctor.model.target import ProcessRef, Target
+from doctor.procfs.handle import ProcDir
+from doctor.targets.processes import inspect, listening_ports, printable, python_processes
+
+_LISTED = 10
+_SHOWN_CHARACTERS = 90
+
+
+def resolve(text: str | None, *, children: bool = True) -> Target:
+    """The target a PID, a name or fragment of the command line, or :PORT stands for.
+
+    Without `text` the one Python process of the host, if there is one. Several matches of one process tree, such as
+    the workers of a master, mean the topmost.
+
+    Raises:
+        AttachError: nothing matches, or the process is not one doctor can diagnose.
+        AmbiguousTarget: several processes match.
+        UsageError: the text is malformed.
+    """
+    root = _by_pid(int(text)) if text and text.isdecimal() else _choose(text)
+    return Target(root=root, children=_descendants(root) if children else (), host=socket.gethostname())
+
+
+def _by_pid(pid: int) -> ProcessRef:
+    try:
+        proc = ProcDir(pid)
+    except (FileNotFoundError, ProcessLookupError, OverflowError):
+        raise AttachError("no-such-process", f"there is no process {pid}", "doctor ps lists Python processes") from None
+    except PermissionError:
+        raise AttachError(
+            "hidden-process", f"process {pid} is hidden from this user (/proc is mounted with hidepid)", "run as root"
+        ) from None
+    try:
+        found = inspect(proc)
+        if found is None:
+            raise _not_diagnosable(proc)
+    finally:
+        proc.close()
+    if found.implementation != "CPython":
+        raise AttachError("not-cpython", f"process {pid} runs {found.implementation}", "doctor reads CPython only")
+    return found.ref
+
+
+def _not_diagnosable(proc: ProcDir) -> AttachError:
+    try:
+        stat = proc.stat()
+        program = proc.read("comm").decode(errors="replace").strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return AttachError("no-such-process", f"process {proc.pid} has just ended", "doctor ps lists Python processes")
+    if stat.state in "ZX":
+        return AttachError(
+            "zombie",
+            f"process {proc.pid} has exited and is a zombie: its parent, process {stat.ppid}, has not waited for it",
+            f"diagnose the parent: doctor diagnose {stat.ppid}",
+        )
+    return AttachError("not-python", f"process {proc.pid} ({program}) is not Python", "doctor ps lists those that are")
+
+
+def _choose(text: str | None) -> ProcessRef:
+    hidden = _own_family()
+    candidates = {found.ref.pid: found.ref for found in python_processes() if found.ref.pid not in hidden}
+    matches = candidates if text is None else _matching(text, candidates)
+    tops = _topmost(matches.values())
+    if len(tops) == 1:
+        return tops[0]
+    if not tops:
+        raise AttachError(
+            "no-match",
+            f"no Python process matches {text!r}" if text else "there is no Python process to diagnose",
+            _port_hint(text) or "doctor ps lists Python processes; TARGET is a PID, a name, :PORT or a bundle",
+        )
+    raise AmbiguousTarget(
+        "several-match",
+        f"{len(tops)} Python processes match:\n" + "\n".join(map(_line, tops[:_LISTED])),
+        f"name one by its PID: doctor diagnose {tops[0].pid}",
+    )
+
+
+def _matching(text: str, candidates: Mapping[int, ProcessRef]) -> dict[int, ProcessRef]:
+    if text.startswith(":"):
+        wanted = _port_number(text)
+        return {pid: ref for pid, ref in candidates.items() if wanted in _ports(pid)}
+    fragment = printable(os.fsencode(text))
+    return {pid: ref for pid, ref in candidates.items() if fragment in " ".join(ref.cmdline)}
+
+
+def _port_number(text: str) -> int:
+    digits = text[1:]
+    if not digits.isdecimal() or not 0 < int(digits) < 1 << 16:
+        raise UsageError("bad-port", f"{text!r} is not a port", "write a listening port as :8000")
+    return int(digits)
+
+
+def _ports(pid: int) -> tuple[int, ...]:
+    try:
+        proc = ProcDir(pid)
+    except OSError:
+        return ()
+    try:
+        return listening_ports(proc)
+    finally:
+        proc.close()
+
+
+def _port_hint(text: str | None) -> str | None:
+    """Who does listen on a port that no readable Python process listens on."""
+    if not text or not text.startswith(":"):
+        return None
+    wanted = _port_number(text)
+    for connection in psutil.net_connections("tcp"):
+        if connection.status == psutil.CONN_LISTEN and getattr(connection.laddr, "port", None) == wanted:
+            owner = f"process {connection.pid}" if connection.pid else "a process this user may not look into"
+            return f"port {wanted} belongs to {owner}; run as root, or name the Python process behind it by PID"
+    return f"nothing listens on port {wanted} in this network namespace; name the process by PID"
+
+
+def _topmost(matches: Iterable[ProcessRef]) -> list[ProcessRef]:
+    refs = {ref.pid: ref for ref in matches}
+    return [ref for ref in refs.values() if ref.ppid not in refs]
+
+
+def _own_family() -> set[int]:
+    """Doctor and whatever started it: their command lines hold the very text that is looked for."""
+    own = psutil.Process()
+    return {own.pid, *(parent.pid for parent in own.parents())}
+
+
+def _descendants(root: ProcessRef) -> tuple[ProcessRef, ...]:
+    hidden = _own_family()
+    found = {ref.ref.pid: ref.ref for ref in python_processes() if ref.ref.pid not in hidden}
+    below = {root.pid}
+    grown = True
+    while grown:
+        more = {pid for pid, ref in found.items() if ref.ppid in below} - below
+        below |= more
+        grown = bool(more)
+    return tuple(found[pid] for pid in sorted(below - {root.pid}))
+
+
+def _line(ref: ProcessRef) -> str:
+    text = " ".join(ref.cmdline)
+    shown = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
+    return f"  {ref.pid:>8}  {shown}"
