@@ -78,11 +78,16 @@ def _severity(finding: Finding) -> tuple[int, int, str, str]:
     )
 
 
+def _prominence(finding: Finding) -> tuple[int, int, int]:
+    """Of one condition in several processes the worst speaks for all: the most severe, then the most widespread."""
+    return LEVELS.index(finding.level), CONFIDENCES.index(finding.confidence), -len(finding.subjects)
+
+
 def _fold(findings: Sequence[Finding]) -> list[Finding]:
     groups: dict[tuple[str, str], list[Finding]] = {}
     for finding in findings:
         groups.setdefault((finding.id, finding.fingerprint), []).append(finding)
-    return [_merge(sorted(group, key=_severity)) for group in groups.values()]
+    return [_merge(sorted(group, key=_prominence)) for group in groups.values()]
 
 
 def _merge(group: list[Finding]) -> Finding:

@@ -176,9 +176,9 @@ class _Thread:
     def add(self, at_s: float, stack: int, active: bool | None, *, owns_gil: bool) -> None:
         last = self.runs[-1] if self.runs else None
         if last and (last.stack, last.active, last.owns_gil) == (stack, active, owns_gil):
-            self.runs[-1] = StackRun(last.at_s, last.samples + 1, stack, active, owns_gil)
+            self.runs[-1] = StackRun(last.at_s, at_s, last.samples + 1, stack, active, owns_gil)
         else:
-            self.runs.append(StackRun(at_s, 1, stack, active, owns_gil))
+            self.runs.append(StackRun(at_s, at_s, 1, stack, active, owns_gil))
 
 
 def _namespace_id(proc: ProcDir, tid: int) -> int:

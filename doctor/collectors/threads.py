@@ -9,13 +9,13 @@ from doctor.model.bundle import Skipped
 from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait
 from doctor.procfs.access import Denial, denial
 from doctor.procfs.handle import GONE, ProcDir
-from doctor.procfs.parse import SchedStat, parse_schedstat, parse_stat, parse_status
+from doctor.procfs.parse import SchedStat, parse_schedstat, parse_stat, parse_status, parse_voluntary_switches
 from doctor.procfs.waits import WaitReader
 
 _INTERVAL_S = 0.1
 _SHARE = 0.08
 _TIMELESS = ("running", "stopped", "unreadable")
-"""Reasons that say nothing about one wait or several: consecutive ticks are one run."""
+"""Not waits for something: consecutive ticks are one run, until a running thread sleeps."""
 
 
 class ThreadsCollector(Collector):
@@ -92,9 +92,9 @@ class _Sampler:
         if thread.asleep_since(sched):
             thread.extend(at_s)
             return
-        state = parse_stat(self._proc.read(f"task/{tid}/stat"))
-        wait = self._reader.read(tid, state.state)
-        thread.add(at_s, self._waits.setdefault(wait, len(self._waits)), wait, sched, state.cpu_s)
+        stat = parse_stat(self._proc.read(f"task/{tid}/stat"))
+        wait = self._reader.read(tid, stat.state)
+        thread.add(at_s, self._waits.setdefault(wait, len(self._waits)), wait, sched, stat.cpu_s)
 
     @property
     def stopped(self) -> bool:
@@ -126,6 +126,7 @@ class _Thread:
         self._first: tuple[SchedStat | None, float] | None = None
         self._last: tuple[SchedStat | None, float] = (None, 0.0)
         self._wait: Wait | None = None
+        self._voluntary = -1
         self.runs: list[Run] = []
 
     def schedstat(self) -> SchedStat | None:
@@ -146,32 +147,42 @@ class _Thread:
             and self._wait.reason not in _TIMELESS
         )
 
-    def extend(self, at_s: float) -> None:
+    def extend(self, at_s: float, wakeups: int = 0) -> None:
         """The last run goes on."""
         run = self.runs[-1]
-        self.runs[-1] = Run(run.at_s, round(at_s - run.at_s, 3), run.ticks + 1, run.wait)
+        self.runs[-1] = Run(run.at_s, round(at_s - run.at_s, 3), run.ticks + 1, run.wait, run.wakeups + wakeups)
 
     def add(self, at_s: float, index: int, wait: Wait, sched: SchedStat | None, cpu_s: float) -> None:
         """A tick that saw the thread after it had run, or for the first time."""
-        goes_on = bool(self.runs) and self.runs[-1].wait == index and wait.reason in _TIMELESS
+        slept = self._slept() if wait.reason == "running" else False
+        same = bool(self.runs) and self.runs[-1].wait == index
+        wakeups = sched.slices - self._last[0].slices if sched and self._last[0] else 0
         self._first = self._first or (sched, cpu_s)
         self._last = (sched, cpu_s)
         self._wait = wait
-        if goes_on:
+        if same and wait.timeout_s is not None:
+            self.extend(at_s, wakeups)
+        elif same and wait.reason in _TIMELESS and not slept:
             self.extend(at_s)
         else:
             self.runs.append(Run(round(at_s, 3), 0.0, 1, index))
 
+    def _slept(self) -> bool:
+        """Whether it went to sleep of its own accord since this was last asked."""
+        before = self._voluntary
+        self._voluntary = parse_voluntary_switches(self._proc.read(f"task/{self._tid}/status"))
+        return self._voluntary != before
+
     def activity(self) -> ThreadActivity:
-        first, last = self._first or self._last, self._last
-        known = first[0] is not None and last[0] is not None
+        (first, first_cpu_s), (last, last_cpu_s) = self._first or self._last, self._last
         last_run = self.runs[-1]
         return ThreadActivity(
             tid=self._tid,
             ns_tid=self._ns_tid,
             comm=self._comm,
-            cpu_s=round(last[0].run_s - first[0].run_s if first[0] and last[0] else last[1] - first[1], 6),
-            runqueue_s=round(last[0].wait_s - first[0].wait_s, 6) if known and first[0] and last[0] else None,
+            cpu_s=round(last.run_s - first.run_s if first and last else last_cpu_s - first_cpu_s, 6),
+            runqueue_s=round(last.wait_s - first.wait_s, 6) if first and last else None,
+            slices=last.slices - first.slices if first and last else None,
             first_s=self.runs[0].at_s,
             last_s=round(last_run.at_s + last_run.duration_s, 3),
             runs=tuple(self.runs),

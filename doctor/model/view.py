@@ -11,7 +11,7 @@ from doctor.model.evidence import Evidence
 from doctor.model.evidence.host import Host
 from doctor.model.evidence.process import Process
 from doctor.model.evidence.stacks import Frame, StackRun, Stacks, ThreadStacks, application_frame
-from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait
+from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait, WaitReason
 from doctor.model.finding import Location
 from doctor.model.target import ProcessRef
 
@@ -50,6 +50,26 @@ class ThreadView:
         """CPU per second observed."""
         return self.activity.cpu_s / self.observed_s if self.observed_s else 0.0
 
+    def waits(self, *reasons: WaitReason) -> Iterator[tuple[Run, Wait]]:
+        """The runs in one of these waits."""
+        return ((run, wait) for run, wait in self.runs() if wait.reason in reasons)
+
+    def share(self, *reasons: WaitReason) -> float:
+        """The share of its time that the thread spent in these waits.
+
+        Ticks tell which waits, the scheduler's clocks how long it slept: a look catches a wait of microseconds less
+        often than it should.
+        """
+        seen = sum(run.ticks for run, _ in self.waits(*reasons))
+        ticks = self.activity.ticks
+        if self.activity.runqueue_s is None or not self.observed_s:
+            return seen / ticks if ticks else 0.0
+        awake = min(1.0, (self.activity.cpu_s + self.activity.runqueue_s) / self.observed_s)
+        running = sum(run.ticks for run, _ in self.waits("running"))
+        asleep_of = ticks - running
+        among_asleep = (seen - (running if "running" in reasons else 0)) / asleep_of if asleep_of else 0.0
+        return (awake if "running" in reasons else 0.0) + (1 - awake) * among_asleep
+
     def runs(self) -> Iterator[tuple[Run, Wait]]:
         """Every run of the window with its wait."""
         for run in self.activity.runs:
@@ -64,20 +84,15 @@ class ThreadView:
     def frames_during(self, run: Run, tolerance_s: float = 0.15) -> tuple[Frame, ...]:
         """The stack most often sampled while `run` lasted; empty when no sample fell into it.
 
-        Stacks are taken a few times a second, so one that began up to `tolerance_s` away counts when none lies inside.
+        Stacks are taken a few times a second, so one taken up to `tolerance_s` away counts.
         """
-        inside: dict[tuple[Frame, ...], float] = {}
+        overlaps: dict[tuple[Frame, ...], float] = {}
         begin, end = run.at_s - tolerance_s, run.at_s + run.duration_s + tolerance_s
-        for at_s, until_s, frames in self._stack_spans():
-            overlap = min(end, until_s) - max(begin, at_s)
-            if overlap >= 0:
-                inside[frames] = inside.get(frames, 0.0) + overlap + 1e-6
-        return max(inside, key=lambda frames: inside[frames], default=())
-
-    def _stack_spans(self) -> Iterator[tuple[float, float, tuple[Frame, ...]]]:
-        runs = list(self.stack_runs())
-        for (run, frames), following in zip(runs, [*runs[1:], None], strict=True):
-            yield run.at_s, run.at_s if run.samples == 1 else (following[0].at_s if following else run.at_s), frames
+        for stacks, frames in self.stack_runs():
+            overlap_s = min(end, stacks.until_s) - max(begin, stacks.at_s)
+            if overlap_s >= 0:
+                overlaps[frames] = overlaps.get(frames, 0.0) + overlap_s
+        return max(overlaps, key=lambda frames: overlaps[frames], default=())
 
     def location(self, frame: Frame) -> Location:
         """A frame of this thread as a finding's location."""
@@ -112,6 +127,12 @@ class ProcessView:
         """All threads that /proc showed; `Threads` must be there, `Stacks` may be missing."""
         threads, stacks = self[Threads], self.find(Stacks)
         return [ThreadView(self.ref.pid, activity, threads, stacks) for activity in threads.threads]
+
+    @property
+    def runqueue_s(self) -> float | None:
+        """Time its threads were runnable without a CPU; None where the kernel does not tell."""
+        waits = [thread.activity.runqueue_s for thread in self.threads if thread.activity.runqueue_s is not None]
+        return sum(waits) if waits else None
 
     @property
     def is_server(self) -> bool:

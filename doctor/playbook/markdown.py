@@ -11,6 +11,15 @@ from doctor.model.playbook import Fix, Mitigation, Playbook, Step
 PARAMETER = re.compile(r"\{([a-z_]+)\}")
 """A place in a command for a value that is known only when the playbook is used."""
 
+_PID_NOTE = (
+    "`{pid}` is the process the finding names: with gunicorn or uvicorn usually a worker, not the master. "
+    "A worker that was restarted has another PID."
+)
+_RESTART_NOTE = (
+    "Most easily taken back first. Killing a process restarts it only where a master, systemd or the orchestrator "
+    "starts it again."
+)
+
 
 def to_markdown(playbook: Playbook, values: Mapping[str, str] | None = None) -> str:
     """The whole playbook, top to bottom in the order to work through it.
@@ -25,7 +34,7 @@ def to_markdown(playbook: Playbook, values: Mapping[str, str] | None = None) -> 
         _section("Meaning", playbook.meaning),
         _section("Impact", playbook.impact),
         _section("Diagnosis", *(_step(number, step, known) for number, step in enumerate(playbook.steps, 1))),
-        _section("Mitigation now", _mitigation(playbook.mitigation)),
+        _section("Mitigation now", _RESTART_NOTE, _mitigation(playbook.mitigation)),
         _section("Lasting fix", *_fix(playbook.fix)),
         _section("Verify", _code(_command(playbook.verify.run, known)), playbook.verify.expect),
         _section("Rollback", playbook.rollback),
@@ -38,32 +47,29 @@ def to_markdown(playbook: Playbook, values: Mapping[str, str] | None = None) -> 
 def _head(playbook: Playbook, values: Mapping[str, str]) -> str:
     lines = [f"# {playbook.title}", f"Playbook `{playbook.id}`, {playbook.owner}, last tested {playbook.last_tested}."]
     if "pid" not in values:
-        lines.append(
-            "`{pid}` is the process the finding names: with gunicorn or uvicorn usually a worker, not the master."
-        )
+        lines.append(_PID_NOTE)
     return "\n\n".join(lines)
 
 
 def _section(title: str, *paragraphs: str) -> str:
-    return "\n\n".join((f"## {title}", *(paragraph.strip() for paragraph in paragraphs)))
+    return "\n\n".join((f"## {title}", *paragraphs))
 
 
 def _step(number: int, step: Step, values: Mapping[str, str]) -> str:
     return "\n\n".join(
         (
             f"### {number}. {step.id} ({step.risk})",
-            step.why.strip(),
+            step.why,
             _code(_command(step.run, values)),
-            f"**Expect:** {step.expect.strip()}",
-            f"**Otherwise:** {step.otherwise.strip()}",
+            f"**Expect:** {step.expect}",
+            f"**Otherwise:** {step.otherwise}",
         )
     )
 
 
 def _mitigation(ways: Sequence[Mitigation]) -> str:
     return "\n\n".join(
-        f"{number}. ({way.risk}) {way.do.strip()}\n\n   **Undo:** {way.undo.strip()}"
-        for number, way in enumerate(ways, 1)
+        f"{number}. ({way.risk}) {way.do}\n\n   **Undo:** {way.undo}" for number, way in enumerate(ways, 1)
     )
 
 

@@ -85,6 +85,11 @@ def parse_status(content: bytes) -> dict[str, str]:
     return {name: value.strip() for name, _, value in lines}
 
 
+def parse_voluntary_switches(content: bytes) -> int:
+    """How often the thread of a /proc/PID/task/TID/status went to sleep of its own accord."""
+    return int(content[content.rindex(b"\nvoluntary_ctxt_switches:") :].split()[1])
+
+
 def parse_soft_limit(content: bytes, name: str) -> int | None:
     """A soft limit of /proc/PID/limits by its name there; None is unlimited."""
     for line in content.decode().splitlines():

@@ -7,15 +7,15 @@ of nothing.
 
 from __future__ import annotations
 
-import ctypes
 import re
 import struct
+import sys
 from typing import NamedTuple
 
 from doctor.model.evidence.threads import Wait, WaitReason
 from doctor.procfs.descriptors import Descriptors
 from doctor.procfs.handle import GONE, ProcDir
-from doctor.procfs.parse import Syscall, parse_syscall
+from doctor.procfs.parse import Syscall, parse_stat, parse_syscall
 from doctor.procfs.syscalls import NAMES
 
 _READS = {"read", "readv", "recvfrom", "recvmsg", "recvmmsg", "pread64", "preadv", "splice"}
@@ -33,6 +33,8 @@ _BY_NAME: dict[str, WaitReason] = {
 }  # fmt: skip
 _STATES: dict[str, WaitReason] = {"R": "running", "T": "stopped", "t": "stopped"}
 _MAX_POLLED = 8
+_ATTEMPTS = 3
+"""A thread may wake between the read of its state and that of its system call."""
 _MAX_SELECT_BYTES = 128
 _INTERPRETER = re.compile(r"/(lib)?python[\d.]*[a-z]*(\.so[\d.]*)?( \(deleted\))?$")
 _MAP = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S+) \S+ \S+ (\d+)\s*(.*)")
@@ -58,15 +60,17 @@ class WaitReader:
         Raises:
             FileNotFoundError, ProcessLookupError: the thread has ended.
         """
-        if state in _STATES:
-            return Wait(reason=_STATES[state])
         try:
-            call = parse_syscall(self._proc.read(f"task/{tid}/syscall"))
+            for _ in range(_ATTEMPTS):
+                if state in _STATES:
+                    return Wait(reason=_STATES[state])
+                call = parse_syscall(self._proc.read(f"task/{tid}/syscall"))
+                if call is not None:
+                    return self._classify(state, call)
+                state = parse_stat(self._proc.read(f"task/{tid}/stat")).state
         except PermissionError:
             return Wait(reason="unreadable")
-        if call is None:
-            return Wait(reason="running")
-        return self._classify(state, call)
+        return Wait(reason="running")
 
     def forget(self) -> None:
         """Drops what is known of descriptors, which the process may have opened and closed since."""
@@ -140,7 +144,7 @@ class WaitReader:
         if len(content) < 16:
             return None
         seconds, rest = struct.unpack("=qq", content)
-        return float(seconds) + rest * fraction
+        return float(seconds + rest * fraction)
 
     def _memory(self, address: int, size: int) -> bytes:
         try:
@@ -164,7 +168,7 @@ class WaitReader:
 
 
 def _milliseconds(argument: int) -> float | None:
-    signed: int = ctypes.c_int32(argument & 0xFFFFFFFF).value
+    (signed,) = struct.unpack("=i", (argument & 0xFFFFFFFF).to_bytes(4, sys.byteorder))
     return None if signed < 0 else float(signed) / 1000
 
 

@@ -42,16 +42,19 @@ class Page:
         self._print(text)
 
     def paragraph(self, text: Text, first: Text | str = "", rest: str | None = None) -> None:
-        """A paragraph after `first`; further lines begin with `rest`, by default as many spaces. `rest` is no shorter."""
+        """A paragraph after `first`. Further lines begin with `rest`, by default as many spaces, never fewer."""
         head = first if isinstance(first, Text) else Text(first)
         hang = " " * cell_len(head.plain) if rest is None else rest
-        longest = max(map(cell_len, text.plain.split()), default=0)
-        if self.width - len(hang) < longest:  # the text gives up its indent before a path is cut
-            if head.plain.strip():
-                self._print(head)
-            head, hang = Text(), ""
-        for number, line in enumerate(self._wrap(text, self.width - len(hang))):
-            self._print(Text.assemble(hang if number else head, line))
+        room = self.width - len(hang)
+        for piece in _around_wide_words(text, room, self.width):
+            missing = 0 if " " in piece.plain else cell_len(piece.plain) - room
+            if 0 < missing <= len(hang):  # a path gives up its indent before it is cut
+                if head.plain.strip():
+                    self._print(head)
+                self._print(Text.assemble(hang[missing:], piece))
+            else:
+                self._rows(piece, head, hang)
+            head = Text(hang)
 
     def command(self, command: str, style: str, first: Text) -> None:
         """A command that stays one when it is copied: further lines continue it as a shell does."""
@@ -63,12 +66,23 @@ class Page:
         """Everything so far."""
         return self._file.getvalue()
 
-    def _wrap(self, text: Text, width: int) -> list[Text]:
-        return list(text.wrap(self._console, width, overflow="fold")) or [Text()]
+    def _rows(self, text: Text, head: Text, hang: str) -> None:
+        for line in text.wrap(self._console, self.width - len(hang), overflow="fold"):
+            self._print(Text.assemble(head, line))
+            head = Text(hang)
 
     def _print(self, line: Text) -> None:
         line.rstrip()
         self._console.print(line, no_wrap=True, overflow="ignore", crop=False)
+
+
+def _around_wide_words(text: Text, above: int, up_to: int) -> list[Text]:
+    """The text in pieces, such that a word whose width is in this range is a piece of its own."""
+    words = [word for word in re.finditer(r"\S+ *", text.plain) if above < cell_len(word[0].rstrip()) <= up_to]
+    pieces = text.divide([end for word in words for end in word.span()])
+    for piece in pieces:
+        piece.rstrip()
+    return [piece for piece in pieces if piece.plain]
 
 
 def _fill(words: list[str], width: int) -> list[str]:

@@ -70,11 +70,10 @@ def _base(path: str) -> str:
     return path.rstrip("/").rpartition("/")[2] or path
 
 
-def service(target: DiagnosedTarget, short_command: str) -> list[str]:
-    """Which service it is, in the parts of the verdict line."""
-    python = f"Python {clip(target.python, 20)}" if target.python else "Python ?"
-    processes = count(1 + len(target.children), "process")
-    return [part for part in (f"pid {target.pid}", short_command, python, processes) if part]
+def versions(target: DiagnosedTarget) -> str:
+    """What the verdict line says about the service after its PID and its command."""
+    python = clip(target.python, 20) if target.python else "?"
+    return f"Python {python} · {count(1 + len(target.children), 'process')}"
 
 
 def names(findings: Iterable[Finding]) -> dict[str, str]:

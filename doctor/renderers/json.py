@@ -21,11 +21,10 @@ class JsonRenderer(Renderer):
 
 
 def _encode(diagnosis: Diagnosis) -> bytes:
-    encoder = msgspec.json.Encoder(order="deterministic")
     try:
-        return encoder.encode(diagnosis)
+        return msgspec.json.encode(diagnosis, order="deterministic")
     except UnicodeEncodeError:  # lone surrogates, from a command line or a path that is not UTF-8
-        return encoder.encode(_encodable(msgspec.to_builtins(diagnosis, order="deterministic")))
+        return msgspec.json.encode(_encodable(msgspec.to_builtins(diagnosis, order="deterministic")))
 
 
 def _encodable(value: Any) -> Any:

@@ -24,6 +24,8 @@ LIMIT = 4000
 """What Slack recommends for one message."""
 RESERVE = 300
 """Room for headings, blank lines and the line that says what was left out."""
+ROOT_CAUSES = 2200
+"""Room for the first lines of all root causes, when everything else is as long as it may be."""
 DEEPEST = 4
 """Chat clients flatten lists below this level."""
 _MARKUP = re.compile(r"[\\*\[\]<>~|]|(?<!\w)_|_(?!\w)")
@@ -116,7 +118,9 @@ def _sections(diagnosis: Diagnosis) -> Iterator[_Section]:
     nodes, called = tree(diagnosis), say.names(diagnosis.findings)
     verdict = _verdict(diagnosis)
     yield _always(f"{verdict}\n{_prose(diagnosis.verdict.summary, 400)}")
-    yield _Section([line for node in nodes for line in _finding(node, called)])
+    # Each root cause gets its share of the room, less what stands before its title.
+    longest_title = max(20, min(200, ROOT_CAUSES // max(1, len(say.root_causes(nodes))) - 70))
+    yield _Section([line for node in nodes for line in _finding(node, called, longest_title)])
     yield _Section([_skip(skip) for skip in say.skips(diagnosis.skipped)], "**Not checked**")
     yield _Section([_crash(error) for error in diagnosis.rule_errors], f"**{say.CRASHED}**")
     if diagnosis.verdict.status == "ok":
@@ -131,9 +135,9 @@ def _always(text: str) -> _Section:
 
 
 def _verdict(diagnosis: Diagnosis) -> str:
-    command = say.command(diagnosis.target.cmdline)
-    service = " · ".join(say.service(diagnosis.target, _code(command, 60) if command else ""))
-    return f"**{say.STATUS[diagnosis.verdict.status]}** {service}"
+    status, target = say.STATUS[diagnosis.verdict.status], diagnosis.target
+    command = _code(say.command(target.cmdline) or "?", 60)
+    return f"**{status}** pid {target.pid} · {command} · {_prose(say.versions(target), 80)}"
 
 
 def _next(diagnosis: Diagnosis, nodes: list[Node]) -> list[str]:
@@ -142,22 +146,17 @@ def _next(diagnosis: Diagnosis, nodes: list[Node]) -> list[str]:
     return [f"**Next:** {_code(root.next, 200)}" for root in say.root_causes(nodes)[:1] if root.next]
 
 
-def _finding(node: Node, called: dict[str, str]) -> Iterator[_Line]:
+def _finding(node: Node, called: dict[str, str], longest_title: int) -> Iterator[_Line]:
     finding = node.finding
     margin = "  " * min(node.depth, DEEPEST)
     role = "root cause, " if node.is_root_cause else ""
-    name = _prose(called[finding.ref], 60)
-    title = _prose(finding.title, 200)
+    name = f"{'so ' if node.depth else ''}{say.LEVEL[finding.level]} **{_prose(called[finding.ref], 60)}**"
+    title = _prose(finding.title, longest_title)
     ranks = _ranks(node)
-    yield _Line(
-        ranks.itself,
-        f"{margin}- {'so ' if node.depth else ''}{say.LEVEL[finding.level]} **{name}** "
-        f"({role}{finding.level}, {finding.confidence}): {title}",
-    )
+    yield _Line(ranks.itself, f"{margin}- {name} ({role}{finding.level}, {finding.confidence}): {title}")
     yield from (_Line(ranks.detail, f"{margin}  - {line}") for line in _place(node, called))
-    yield from (
-        _Line(ranks.evidence, f"{margin}  - {_prose(line, 240)}") for line in finding.evidence[: say.EVIDENCE_LINES]
-    )
+    evidence = (_prose(line, 240) for line in finding.evidence[: say.EVIDENCE_LINES])
+    yield from (_Line(ranks.evidence, f"{margin}  - {line}") for line in evidence)
     yield from (_Line(ranks.detail, f"{margin}  - {line}") for line in _instructions(finding))
 
 

@@ -1,12 +1,13 @@
 """For a person at a terminal at 3 AM: the verdict, the chain of causes, what is unknown, and the one next command.
 
-Red, yellow and green stand for the three verdicts and nothing else; all other emphasis is bold or dim.
+Red, yellow and green say how bad it is and nothing else; all other emphasis is bold or dim.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -65,12 +66,13 @@ class _Report:
         self.page.paragraph(Text(self._brief(self._diagnosis.verdict.summary)))
 
     def findings(self) -> None:
-        """Every finding below its cause; the many too many as a count."""
-        shown = self._nodes if self._verbose else self._nodes[:SHOWN_FINDINGS]
-        for node in shown:
+        """Every finding below its cause; where there are too many, root causes first, and the rest as a count."""
+        ranked = sorted(enumerate(self._nodes), key=lambda entry: (not entry[1].is_root_cause, entry[0]))
+        most = len(ranked) if self._verbose else SHOWN_FINDINGS
+        for _, node in sorted(ranked[:most], key=itemgetter(0)):
             self.page.blank()
             self._finding(node)
-        if hidden := Counter(node.finding.id for node in self._nodes[len(shown) :]):
+        if hidden := Counter(node.finding.id for _, node in ranked[most:]):
             ids = say.listing([f"{id_} ×{number}" for id_, number in hidden.most_common()], 8)
             self.page.blank()
             self.page.paragraph(Text(f"and {say.count(hidden.total(), 'more finding')} (-v shows all): {ids}", "dim"))
@@ -105,14 +107,11 @@ class _Report:
         self.page.paragraph(Text(text, "bold"))
 
     def _verdict_line(self) -> None:
-        diagnosis = self._diagnosis
-        badge = say.STATUS[diagnosis.verdict.status]
-        command = say.clean(say.command(diagnosis.target.cmdline))
-        others = cell_len("  ".join([badge, " · ".join(["", *say.service(diagnosis.target, "")])]))
-        short = Text(command)
-        short.truncate(max(self.page.width - others, 0), overflow="ellipsis")
-        service = " · ".join(say.service(diagnosis.target, short.plain))
-        self.page.line(Text.assemble((badge, STATUS_STYLE[diagnosis.verdict.status]), "  ", (service, "bold")))
+        status, target = self._diagnosis.verdict.status, self._diagnosis.target
+        badge, before, after = say.STATUS[status], f"  pid {target.pid} · ", f" · {say.versions(target)}"
+        command = Text(say.clean(say.command(target.cmdline)) or "?")
+        command.truncate(max(self.page.width - cell_len(badge + before + after), 1), overflow="ellipsis")
+        self.page.line(Text.assemble((badge, STATUS_STYLE[status]), before, (command.plain, "bold"), after))
 
     def _finding(self, node: Node) -> None:
         finding = node.finding
@@ -158,14 +157,9 @@ class _Report:
             self.page.paragraph(Text(f"and {say.count(hidden, 'more line')} (-v shows all)", "dim"), label)
 
     def _skip(self, skip: Skipped) -> None:
-        text = Text.assemble(
-            self._brief(skip.reason),
-            (f"; {lost}" if (lost := say.lost(skip)) else "", "dim"),
-            "; ",
-            ("remedy: ", "dim"),
-            self._brief(skip.remedy),
-        )
-        self._entry("! " if skip.decisive else "  ", skip.collector, text)
+        lost = f"; {lost}" if (lost := say.lost(skip)) else ""
+        self._entry("! " if skip.decisive else "  ", skip.collector, Text(self._brief(skip.reason) + lost))
+        self.page.paragraph(Text(self._brief(skip.remedy)), Text.assemble("    ", ("remedy: ", "dim")), rest=" " * 12)
 
     def _entry(self, mark: str, name: str, text: Text) -> None:
         self.page.paragraph(Text.assemble((say.clip(name, 40), "bold"), ": ", text), mark, rest=" " * 4)

@@ -39,6 +39,8 @@ class StackRun(Row, frozen=True):
     """Consecutive samples of one thread that showed the same stack in the same state."""
 
     at_s: float
+    until_s: float
+    """The first and the last of the samples."""
     samples: int
     stack: int
     """Index into `Stacks.stacks`."""

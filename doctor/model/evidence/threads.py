@@ -46,9 +46,10 @@ class Wait(Value, frozen=True, kw_only=True):
 
 
 class Run(Row, frozen=True):
-    """One unbroken stay in one wait: the thread was not scheduled between the first and the last tick of it.
+    """One stay in one wait, from the first to the last tick that saw it.
 
-    Consecutive "running" ticks form one run too.
+    A blocked thread was not scheduled in between, a running one did not sleep in between. Only a wait with a timeout
+    goes on through wake-ups: many clients wait in short slices.
     """
 
     at_s: float
@@ -57,6 +58,8 @@ class Run(Row, frozen=True):
     ticks: int
     wait: int
     """Index into `Threads.waits`."""
+    wakeups: int = 0
+    """How often the thread was scheduled during a wait with a timeout."""
 
 
 class ThreadActivity(Value, frozen=True, kw_only=True):
@@ -70,6 +73,8 @@ class ThreadActivity(Value, frozen=True, kw_only=True):
     """CPU time used during the window."""
     runqueue_s: float | None
     """Time it was runnable and got no CPU; None where the kernel has no schedstat."""
+    slices: int | None
+    """How often it was given a CPU; None likewise."""
     first_s: float
     last_s: float
     """First and last tick that saw the thread."""
