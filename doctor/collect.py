@@ -40,14 +40,14 @@ def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
         moment.cancel()
         moment.close()
     return Bundle(
-            target=target,
-            window=Window(started_at=started_at, duration_s=round(duration_s, 3)),
-            evidence=tuple(result for result in results if isinstance(result, Evidence)),
-            skipped=(*gone, *(result for result in results if isinstance(result, Skipped))),
-            cost=Cost(
-                doctor_cpu_s=round(time.process_time() + pyspy.cpu_s() - began_cpu_s, 3),
-                bytes_read=read,
-            ),
+        target=target,
+        window=Window(started_at=started_at, duration_s=round(duration_s, 3)),
+        evidence=tuple(result for result in results if isinstance(result, Evidence)),
+        skipped=(*gone, *(result for result in results if isinstance(result, Skipped))),
+        cost=Cost(
+            doctor_cpu_s=round(time.process_time() + pyspy.cpu_s() - began_cpu_s, 3),
+            bytes_read=read,
+        ),
     )
 
 
@@ -112,5 +112,3 @@ def _ended(ref: ProcessRef, *, is_root: bool) -> Skipped:
         pids=(ref.pid,),
         decisive=is_root,
     )
-
-

@@ -66,7 +66,6 @@ def _tell(shows_progress: bool, text: str) -> None:
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """A termination signal ends a capture as Ctrl-C does, so that children are reaped either way."""
-
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

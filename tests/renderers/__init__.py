@@ -1,0 +1,1 @@
+"""Renderers against whole expected outputs, and against anything a diagnosis can hold."""
