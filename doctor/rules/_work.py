@@ -40,6 +40,12 @@ _REQUEST = (
     ("rq/worker.py", "perform_job"),
     ("dramatiq/worker.py", "process_message"),
     ("grpc/_server.py", "_call_behavior"),
+    ("uvicorn/protocols/http/h11_impl.py", "run_asgi"),
+    ("uvicorn/protocols/http/httptools_impl.py", "run_asgi"),
+    ("hypercorn/asyncio/run.py", "run_app"),
+    ("django/core/handlers/base.py", "get_response", "get_response_async"),
+    ("aiohttp/web_protocol.py", "_handle_request"),
+    ("tornado/web.py", "_execute"),
     ("asyncio/events.py", "_run"),
 )
 """Where servers and executors hand work to the application: above it somebody waits for the result."""
