@@ -35,7 +35,7 @@ def diagnose(bundle: Bundle) -> Diagnosis:
     """The answer that a bundle holds; the same bundle always gives the same answer."""
     evaluation = evaluate(bundle, rules().values())
     linked = correlate(evaluation.findings, can_cause())
-    findings = tuple(_with_playbook(finding) for finding in linked)
+    findings = tuple(_with_playbook(finding, bundle.target.root.pid) for finding in linked)
     root = _process(bundle.target.root)
     return Diagnosis(
         doctor_version=__version__,
@@ -59,12 +59,13 @@ def can_cause() -> Mapping[str, frozenset[str]]:
     return {rule.id: frozenset(rule.can_cause) for rule in rules().values()}
 
 
-def _with_playbook(finding: Finding) -> Finding:
+def _with_playbook(finding: Finding, root_pid: int) -> Finding:
     playbook = match(finding.id)
+    if playbook is None:
+        return msgspec.structs.replace(finding, next=f"doctor explain {finding.id}")
+    pid = finding.where[0].pid if finding.where else root_pid
     return msgspec.structs.replace(
-        finding,
-        playbook=playbook.id if playbook else None,
-        next=f"doctor playbook show {playbook.id}" if playbook else f"doctor explain {finding.id}",
+        finding, playbook=playbook.id, next=f"doctor playbook show {playbook.id} --pid {pid}"
     )
 
 

@@ -15,9 +15,10 @@ class Step(Value, frozen=True, kw_only=True):
     id: str
     why: str
     run: tuple[str, ...]
-    """An argument vector; "{pid}" stands for the target's PID."""
+    """An argument vector; "{pid}" stands for the PID of the process that the finding names."""
     risk: Risk
     expect: str
+    """What is seen when this playbook fits."""
     otherwise: str
     """What it means, and where to go, when the expectation does not hold."""
 
@@ -35,6 +36,7 @@ class Fix(Value, frozen=True, kw_only=True):
     """The lasting change."""
 
     explanation: str
+    language: Literal["python", "yaml"] = "python"
     before: str | None = None
     after: str | None = None
     """Code, where the fix is code."""

@@ -77,12 +77,12 @@ def _fix(fix: Fix) -> list[str]:
     paragraphs = [fix.explanation]
     for title, code in (("Before:", fix.before), ("After:", fix.after)):
         if code is not None:
-            paragraphs += [title, _code(code.strip("\n"))]
+            paragraphs += [title, _code(code.strip("\n"), fix.language)]
     return paragraphs
 
 
-def _code(text: str) -> str:
-    return f"```\n{text}\n```"
+def _code(text: str, language: str = "") -> str:
+    return f"```{language}\n{text}\n```"
 
 
 def _command(argv: Sequence[str], values: Mapping[str, str]) -> str:

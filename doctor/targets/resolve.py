@@ -64,7 +64,9 @@ def _not_diagnosable(proc: ProcDir) -> AttachError:
             f"process {proc.pid} has exited and is a zombie: its parent, process {stat.ppid}, has not waited for it",
             f"diagnose the parent: doctor diagnose {stat.ppid}",
         )
-    return AttachError("not-python", f"process {proc.pid} ({program}) is not Python", "doctor ps lists those that are")
+    below = [found.ref.pid for found in python_processes() if found.ref.ppid == proc.pid]
+    hint = f"it started a Python process: doctor diagnose {below[0]}" if below else "doctor ps lists those that are"
+    return AttachError("not-python", f"process {proc.pid} ({program}) is not Python", hint)
 
 
 def _choose(text: str | None) -> ProcessRef:

@@ -9,7 +9,7 @@ import click
 from doctor.cli import options, source
 
 
-@click.command("capture")
+@click.command("capture", short_help="Save the evidence as one file, to judge it later.")
 @options.target
 @options.duration
 @options.quick

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from doctor.model.diagnosis import Diagnosis
 
 
-@click.command("demo")
+@click.command("demo", short_help="Break a small service here, and diagnose it.")
 @click.option("--fault", "fault_name", metavar="NAME", help="What to break; --list names the choices.")
 @click.option("--list", "list_faults", is_flag=True, help="List what can be broken.")
 @click.option(

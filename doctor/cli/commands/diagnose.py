@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from doctor.model.diagnosis import Diagnosis
 
 
-@click.command("diagnose")
+@click.command("diagnose", short_help="Say what is wrong with a service.")
 @options.target
 @options.duration
 @options.quick

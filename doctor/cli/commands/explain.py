@@ -9,7 +9,7 @@ import click
 from doctor.errors import UsageError
 
 
-@click.command("explain")
+@click.command("explain", short_help="Explain a finding: evidence, thresholds, look-alikes.")
 @click.argument("finding_id", metavar="ID")
 def command(finding_id: str) -> None:
     """Explain the finding ID: symptom, evidence, thresholds with their sources, and its look-alikes."""

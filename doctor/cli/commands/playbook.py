@@ -32,7 +32,8 @@ def list_playbooks(format_name: str) -> None:
 
 @command.command("show")
 @click.argument("playbook_id", metavar="ID")
-def show_playbook(playbook_id: str) -> None:
+@click.option("--pid", type=click.IntRange(min=1), metavar="PID", help="Fill the PID into the commands.")
+def show_playbook(playbook_id: str, pid: int | None) -> None:
     """Print the playbook ID as Markdown."""
     from doctor.playbook.library import load_playbooks
     from doctor.playbook.markdown import to_markdown
@@ -42,4 +43,4 @@ def show_playbook(playbook_id: str) -> None:
         close = difflib.get_close_matches(playbook_id, playbooks)
         hint = f"perhaps: {', '.join(close)}" if close else "`doctor playbook list` names them all"
         raise UsageError("unknown-playbook", f"there is no playbook {playbook_id!r}", hint)
-    click.echo(to_markdown(playbooks[playbook_id]), nl=False)
+    click.echo(to_markdown(playbooks[playbook_id], {"pid": str(pid)} if pid else None), nl=False)

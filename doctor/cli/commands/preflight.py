@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from doctor.procfs.handle import ProcDir
 
 
-@click.command("preflight")
+@click.command("preflight", short_help="Say what could be collected, and how to get the rest.")
 @options.target
 @format_option
 def command(target: str | None, format_name: str) -> None:

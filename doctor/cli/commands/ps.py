@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from doctor.targets.processes import PythonProcess
 
 
-@click.command("ps")
+@click.command("ps", short_help="List the Python processes of this host.")
 @format_option
 def command(format_name: str) -> None:
     """List the Python processes of this host, and whether doctor can attach to each."""

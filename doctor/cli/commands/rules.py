@@ -7,7 +7,7 @@ import click
 from doctor.cli.table import format_option, print_rows
 
 
-@click.command("rules")
+@click.command("rules", short_help="List every condition that doctor detects.")
 @format_option
 def command(format_name: str) -> None:
     """List every condition doctor detects, the evidence it takes, and its thresholds."""
