@@ -30,7 +30,7 @@ class _Outcome:
     def __init__(self) -> None:
         self.findings: list[Finding] = []
         self.checked: set[str] = set()
-        self.unseen: dict[tuple[str, str, str], tuple[set[int], set[str]]] = {}
+        self.unseen: dict[tuple[str, int], NotVisible] = {}
         self.missing: dict[tuple[str, int], set[str]] = {}
         self.errors: list[RuleError] = []
 
@@ -59,9 +59,8 @@ def _apply(rule: Rule, process: ProcessView, outcome: _Outcome) -> None:
     try:
         found = [msgspec.structs.replace(finding, id=rule.id) for finding in rule.evaluate(process)]
     except NotVisible as unseen:
-        pids, ids = outcome.unseen.setdefault((kind_of(unseen.kind), unseen.reason, unseen.remedy), (set(), set()))
-        pids.add(process.ref.pid)
-        ids.add(rule.id)
+        outcome.missing.setdefault((kind_of(unseen.kind), process.ref.pid), set()).add(rule.id)
+        outcome.unseen[kind_of(unseen.kind), process.ref.pid] = unseen
     except Exception as error:  # a crash of one rule must not hide what the others see
         outcome.errors.append(RuleError(rule=rule.id, error=f"{type(error).__name__}: {error}"))
     else:
@@ -113,20 +112,15 @@ def _skipped(bundle: Bundle, outcome: _Outcome) -> tuple[Skipped, ...]:
             lost |= outcome.missing.pop((skip.collector, pid), set())
         told.append(msgspec.structs.replace(skip, rules=tuple(sorted(lost))))
     for (collector, pid), ids in sorted(outcome.missing.items()):
+        unseen = outcome.unseen.get((collector, pid))
         told.append(
             Skipped(
                 collector=collector,
-                reason="the capture holds no such evidence",
-                remedy="capture again with this version of doctor",
+                reason=unseen.reason if unseen else "the capture holds no such evidence",
+                remedy=unseen.remedy if unseen else "capture again with this version of doctor",
                 pids=(pid,),
                 rules=tuple(sorted(ids)),
-                decisive=True,
-            )
-        )
-    for (collector, reason, remedy), (pids, ids) in sorted(outcome.unseen.items()):
-        told.append(
-            Skipped(
-                collector=collector, reason=reason, remedy=remedy, pids=tuple(sorted(pids)), rules=tuple(sorted(ids))
+                decisive=unseen is None,
             )
         )
     return tuple(told)

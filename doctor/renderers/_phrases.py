@@ -120,10 +120,10 @@ def playbook_beside(finding: Finding) -> str | None:
 
 
 def skips(skipped: Iterable[Skipped]) -> list[Skipped]:
-    """Decisive entries first; those with the same reason and remedy as one."""
-    groups: dict[tuple[str, str, str], Skipped] = {}
+    """Decisive entries first; those with the same reason and remedy as one, whichever collectors it hinders."""
+    groups: dict[tuple[str, str], Skipped] = {}
     for skip in skipped:
-        key = (skip.collector, skip.reason, skip.remedy)
+        key = (skip.reason, skip.remedy)
         groups[key] = _joined(groups[key], skip) if key in groups else skip
     return sorted(groups.values(), key=lambda skip: not skip.decisive)
 
@@ -131,6 +131,7 @@ def skips(skipped: Iterable[Skipped]) -> list[Skipped]:
 def _joined(one: Skipped, other: Skipped) -> Skipped:
     return msgspec.structs.replace(
         one,
+        collector=", ".join(dict.fromkeys([*one.collector.split(", "), other.collector])),
         pids=tuple(sorted({*one.pids, *other.pids})) if one.pids and other.pids else (),
         rules=tuple(sorted({*one.rules, *other.rules})),
         decisive=one.decisive or other.decisive,

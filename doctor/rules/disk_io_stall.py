@@ -28,7 +28,9 @@ class DiskIoStall(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """One finding for all threads that stall."""
         if not process[Threads].syscalls_readable:
-            raise NotVisible(Threads, "system calls of the threads may not be read", "see the entry for ptrace rights")
+            raise NotVisible(
+                Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
+            )
         stalled = [
             (share, thread)
             for thread in process.threads

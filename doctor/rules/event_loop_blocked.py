@@ -60,7 +60,9 @@ class EventLoopBlocked(Rule):
         """One finding a loop, for the call that takes the largest share of it."""
         loops = [thread for thread in process.threads if _is_loop(thread)]
         if loops and not process[Threads].syscalls_readable:
-            raise NotVisible(Threads, "system calls of the threads may not be read", "see the entry for ptrace rights")
+            raise NotVisible(
+                Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
+            )
         for thread in loops:
             stops = [*self._waiting(thread), *self._running(thread)]
             ticks = sum(stop.ticks for stop in stops)

@@ -32,7 +32,7 @@ class FdLeak(Rule):
         evidence = process[Process]
         series = [(sample.at_s, float(_own(sample))) for sample in evidence.samples if sample.fds is not None]
         if not series:
-            raise NotVisible(Process, "its descriptors may not be read", "see the entry for ptrace rights")
+            raise NotVisible(Process, "its descriptors may not be read", "doctor preflight names the missing right")
         open_now = sum((evidence.samples[-1].fds or {}).values())
         limit = evidence.limits.open_files if evidence.limits else None
         share = open_now / limit if limit else 0.0

@@ -30,7 +30,9 @@ class SlowDependency(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """One finding a peer."""
         if not process[Threads].syscalls_readable:
-            raise NotVisible(Threads, "system calls of the threads may not be read", "see the entry for ptrace rights")
+            raise NotVisible(
+                Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
+            )
         by_peer: dict[str, list[Blocked]] = {}
         for thread in process.threads:
             for wait in blocked(thread, at_least_s=self.threshold("wait").value):

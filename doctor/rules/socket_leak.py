@@ -29,7 +29,7 @@ class SocketLeak(Rule):
         """One finding a peer."""
         samples = [sample for sample in process[Process].samples if sample.close_wait is not None]
         if not samples:
-            raise NotVisible(Process, "its sockets may not be read", "see the entry for ptrace rights")
+            raise NotVisible(Process, "its sockets may not be read", "doctor preflight names the missing right")
         peers = _by_host({peer for sample in samples for peer in sample.close_wait or {}})
         for name, members in peers.items():
             series = [

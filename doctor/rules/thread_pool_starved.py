@@ -31,7 +31,9 @@ class ThreadPoolStarved(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """One finding a pool."""
         if not process[Threads].syscalls_readable:
-            raise NotVisible(Threads, "system calls of the threads may not be read", "see the entry for ptrace rights")
+            raise NotVisible(
+                Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
+            )
         for pool in pools(process):
             if len(pool.threads) < self.threshold("threads").value:
                 continue

@@ -10,23 +10,17 @@ from doctor.cli.table import format_option, print_rows
 @click.command("rules", short_help="List every condition that doctor detects.")
 @format_option
 def command(format_name: str) -> None:
-    """List every condition doctor detects, the evidence it takes, and its thresholds."""
+    """List every condition that doctor detects, and the evidence it takes; with --format json its thresholds too."""
     from doctor.evaluate import evidence_names
     from doctor.rules.base import rules
     from doctor.thresholds import thresholds
 
-    print_rows(
-        [
-            {
-                "id": rule.id,
-                "title": rule.title,
-                "evidence": evidence_names(rule.needs),
-                "thresholds": [
-                    f"{name} {threshold.value:g} {threshold.unit}"
-                    for name, threshold in thresholds().get(rule.id, {}).items()
-                ],
-            }
-            for rule in rules().values()
-        ],
-        format_name,
-    )
+    found = [(rule, thresholds().get(rule.id, {})) for rule in rules().values()]
+    rows: list[dict[str, object]] = [
+        {"id": rule.id, "title": rule.title, "evidence": evidence_names(rule.needs)} for rule, _ in found
+    ]
+    if format_name == "json":
+        rows = [row | {"thresholds": numbers} for row, (_, numbers) in zip(rows, found, strict=True)]
+    print_rows(rows, format_name)
+    if format_name == "text":
+        click.echo("\ndoctor explain ID tells how one is recognised, and where its thresholds come from")
