@@ -19,7 +19,7 @@ _TIMELESS = ("running", "stopped", "unreadable")
 
 
 class ThreadsCollector(Collector):
-    """Reads schedstat of every thread, and state and system call of those that ran since the last tick."""
+    """Reads schedstat and state of every thread, and the system call of those that ran since the last tick."""
 
     kind = Threads
     cost = "at most 8 % of a core; the rate sinks with the number of threads"
@@ -89,10 +89,10 @@ class _Sampler:
         if thread is None:
             thread = self._threads[tid] = _Thread(self._proc, tid)
         sched = thread.schedstat()
-        if thread.asleep_since(sched):
+        stat = parse_stat(self._proc.read(f"task/{tid}/stat"))
+        if stat.state != "R" and thread.asleep_since(sched):
             thread.extend(at_s)
             return
-        stat = parse_stat(self._proc.read(f"task/{tid}/stat"))
         wait = self._reader.read(tid, stat.state)
         thread.add(at_s, self._waits.setdefault(wait, len(self._waits)), wait, sched, stat.cpu_s)
 
@@ -125,6 +125,9 @@ class _Thread:
         self._comm = status.get("Name", "")
         self._first: tuple[SchedStat | None, float] | None = None
         self._last: tuple[SchedStat | None, float] = (None, 0.0)
+        self._asleep_at_s = 0.0
+        """The last tick that saw it asleep; before there was one, its first."""
+        self._runqueue_s = 0.0
         self._wait: Wait | None = None
         self._voluntary = -1
         self.runs: list[Run] = []
@@ -151,6 +154,7 @@ class _Thread:
         """The last run goes on."""
         run = self.runs[-1]
         self.runs[-1] = Run(run.at_s, round(at_s - run.at_s, 3), run.ticks + 1, run.wait, run.wakeups + wakeups)
+        self._seen(at_s)
 
     def add(self, at_s: float, index: int, wait: Wait, sched: SchedStat | None, cpu_s: float) -> None:
         """A tick that saw the thread after it had run, or for the first time."""

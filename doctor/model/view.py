@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
@@ -129,10 +130,28 @@ class ProcessView:
         return [ThreadView(self.ref.pid, activity, threads, stacks) for activity in threads.threads]
 
     @property
+    def cpu_s(self) -> float:
+        """CPU time that all its threads used during the window."""
+        return sum(thread.activity.cpu_s for thread in self.threads)
+
+    @property
     def runqueue_s(self) -> float | None:
-        """Time its threads were runnable without a CPU; None where the kernel does not tell."""
+        """Time that all its threads, taken together, were runnable without a CPU; None where the kernel does not tell."""
         waits = [thread.activity.runqueue_s for thread in self.threads if thread.activity.runqueue_s is not None]
         return sum(waits) if waits else None
+
+    @property
+    def kept_from_cpu_s(self) -> float | None:
+        """Time in which it would have run, had others not held the CPUs; None where the kernel does not tell.
+
+        Threads that wait for the interpreter lock wake up again and again and wait for a CPU too, while another
+        thread of the same process runs. So it lost no more than the rest of the cores that it fills in part: one for a
+        process that its interpreter lock holds to one core.
+        """
+        if self.runqueue_s is None:
+            return None
+        usable_s = max(1, math.ceil(self.cpu_s / self.window_s)) * self.window_s
+        return min(self.runqueue_s, max(0.0, usable_s - self.cpu_s))
 
     @property
     def is_server(self) -> bool:

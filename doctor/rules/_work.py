@@ -95,16 +95,21 @@ def consumes(frames: tuple[Frame, ...]) -> bool:
 
 
 def waits_for_work(wait: Wait, frames: tuple[Frame, ...]) -> bool:
-    """Whether a worker has nothing to do: idle by design, however long it lasts."""
+    """Whether a worker has nothing to do: idle by design, however long it lasts.
+
+    In the middle of a request every wait holds somebody up. Elsewhere a thread may sleep, wait for an event or read a
+    pipe for ever; only a lock, a disk, or the answer of a peer is a wait that nobody plans for.
+    """
     if wait.reason in ("accept", "epoll") or wait.inbound:
         return True
     calls = [frame for frame in frames if not frame.is_in("/threading.py")]
-    if not calls:
+    if not calls or any(calls[0].is_in(*place) for place in _WAITS_FOR_WORK) or consumes(frames):
         return True
-    if any(calls[0].is_in(*place) for place in _WAITS_FOR_WORK) or consumes(frames):
-        return True
-    own_loop = wait.reason in ("lock", "sleep", "poll") and len(calls) == 1
-    return own_loop or (not any(frame.origin == "application" for frame in frames) and wait.reason == "lock")
+    if in_request(frames):
+        return False
+    if wait.reason == "lock":
+        return frames[0].is_in("/threading.py") or calls[0].origin != "application" or len(calls) == 1
+    return wait.reason != "disk" and wait.peer is None
 
 
 def blocked(thread: ThreadView, *, at_least_s: float) -> Iterator[Blocked]:

@@ -69,7 +69,7 @@ def _wanted_cores(process: ProcessView) -> float:
     A process that waits longer than it runs is starved: then its waits say more about its neighbours than about it.
     """
     used = process[Process].cpu_cores
-    waited = (process.runqueue_s or 0.0) / process.window_s
+    waited = (process.kept_from_cpu_s or 0.0) / process.window_s
     return used + waited if waited < used else used
 
 

@@ -27,15 +27,15 @@ class CpuStarved(Rule):
 
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding."""
-        waited_s = process.runqueue_s
+        ran_s, waited_s = process.cpu_s, process.kept_from_cpu_s
         if waited_s is None:
             raise NotVisible(Threads, "this kernel keeps no scheduler statistics", "a kernel with CONFIG_SCHED_INFO")
-        ran_s = sum(thread.activity.cpu_s for thread in process.threads)
         wanted_s = ran_s + waited_s
         if wanted_s < self.threshold("demand_cores").value * process.window_s:
             return
         share = waited_s / wanted_s
-        per_slice_ms = 1000 * waited_s / max(1, sum(thread.activity.slices or 0 for thread in process.threads))
+        slices = sum(thread.activity.slices or 0 for thread in process.threads)
+        per_slice_ms = 1000 * (process.runqueue_s or 0.0) / max(1, slices)
         if share < self.threshold("wait_share").value or per_slice_ms < self.threshold("wait_per_slice").value:
             return
         host = process.find(Host)
@@ -59,7 +59,7 @@ class CpuStarved(Rule):
 
 
 def _evidence(process: ProcessView, ran_s: float, waited_s: float, host: Host | None) -> tuple[str, ...]:
-    lines = [f"threads ran {ran_s:.2f} s and waited {waited_s:.2f} s in run queues, in {process.window_s:.1f} s"]
+    lines = [f"it ran for {ran_s:.2f} s and was kept from a CPU for {waited_s:.2f} s, in {process.window_s:.1f} s"]
     cpus = process[Process].cpus
     if host:
         allowed = "" if cpus == host.cpus else f"; the process may use {cpus} of them"
