@@ -19,6 +19,9 @@ from doctor.procfs.handle import GONE, ProcDir
 
 Progress = Callable[[str], None]
 
+_GRACE_S = 1.0
+"""How long a collector that is stopped may take to notice."""
+
 
 def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
     """Looks at a target for `duration_s` seconds and returns all that was seen.
@@ -28,8 +31,8 @@ def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
     began_cpu_s = time.process_time() + pyspy.cpu_s()
     started_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     moment = Capture(target, duration_s)
+    tasks = [_Task(collector, moment, progress) for collector in collectors()]
     try:
-        tasks = [_Task(collector, moment, progress) for collector in collectors()]
         for task in tasks:
             task.start()
         results = [result for task in tasks for result in task.results()]
@@ -37,8 +40,7 @@ def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
         read = sum(proc.bytes_read for proc in moment.proc.values())
         duration_s = min(moment.now_s(), duration_s)
     finally:
-        moment.cancel()
-        moment.close()
+        _end(moment, tasks)
     return Bundle(
         target=target,
         window=Window(started_at=started_at, duration_s=round(duration_s, 3)),
@@ -84,6 +86,18 @@ class _Task(threading.Thread):
             remedy="diagnose again; if it stays, please report it with the output of doctor preflight",
             decisive=self._collector.decisive,
         )
+
+
+def _end(moment: Capture, tasks: list[_Task]) -> None:
+    """Stops what is still at work, such as after an interrupt, and lets go of the processes once nobody reads them."""
+    moment.cancel()
+    pyspy.stop()
+    until = time.monotonic() + _GRACE_S
+    for task in tasks:
+        if task.is_alive():
+            task.join(max(0.0, until - time.monotonic()))
+    if not any(task.is_alive() for task in tasks):
+        moment.close()
 
 
 def _gone(moment: Capture) -> list[Skipped]:

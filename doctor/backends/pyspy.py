@@ -42,6 +42,7 @@ class DumpThread(msgspec.Struct, frozen=True):
     frames: list[DumpFrame]
 
 
+_running: set[subprocess.Popen[bytes]] = set()
 _DECODER = msgspec.json.Decoder(list[DumpThread])
 
 
@@ -81,20 +82,37 @@ def cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def stop() -> None:
+    """Ends the dumps that are under way in other threads."""
+    for process in tuple(_running):
+        process.kill()
+
+
 def _run(arguments: list[str], timeout_s: float) -> bytes:
     program = executable()
     if program is None:
         raise PySpyError("py-spy is not installed")
     environment = os.environ | {"RUST_BACKTRACE": "0"}
     try:
-        done = subprocess.run(
-            [program, *arguments], capture_output=True, timeout=timeout_s, env=environment, check=False
+        process = subprocess.Popen(
+            [program, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
         )
-    except subprocess.TimeoutExpired:
-        raise PySpyError(f"no answer within {timeout_s:.0f} s") from None
     except OSError as error:
         raise PySpyError(f"cannot run {program}: {error.strerror}") from error
-    if done.returncode:
-        lines = done.stderr.decode(errors="replace").strip().splitlines()
-        raise PySpyError(lines[0].removeprefix("Error: ") if lines else f"exit code {done.returncode}")
-    return done.stdout
+    output, errors = _outcome(process, timeout_s)
+    if process.returncode:
+        lines = errors.decode(errors="replace").strip().splitlines()
+        raise PySpyError(lines[0].removeprefix("Error: ") if lines else f"exit code {process.returncode}")
+    return output
+
+
+def _outcome(process: subprocess.Popen[bytes], timeout_s: float) -> tuple[bytes, bytes]:
+    with process:
+        _running.add(process)
+        try:
+            return process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            raise PySpyError(f"no answer within {timeout_s:.0f} s") from None
+        finally:
+            process.kill()
+            _running.discard(process)

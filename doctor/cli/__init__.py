@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from importlib import import_module
 from pkgutil import iter_modules
+from typing import Any
 
 import click
 
 from doctor import __version__
+from doctor.cli.terminal import reader_may_leave
 from doctor.errors import DoctorError, ExitCode
 
 
@@ -28,6 +31,11 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the command; click itself would report a closed stdout as a failure."""
+        with reader_may_leave():
+            return super().invoke(ctx)
+
 
 @click.group(
     "doctor", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -39,6 +47,8 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and ends the process with one of doctor's exit codes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # for a terminal that is not UTF-8
     try:
         code = cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
@@ -52,7 +62,4 @@ def main() -> None:
     except (click.Abort, KeyboardInterrupt):
         click.echo("doctor: interrupted; the target was left as it was", err=True)
         code = ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = ExitCode.OK
     sys.exit(int(code or 0))

@@ -54,7 +54,7 @@ def look(text: str | None, duration_s: float, *, children: bool, quiet: bool) ->
         return pipeline.capture(
             target,
             duration_s,
-            lambda name: _tell(shows_progress, f"doctor: {time.monotonic() - began:5.1f} s  {name}"),
+            lambda name: _tell(shows_progress, f"doctor: {time.monotonic() - began:4.1f} s  {name} read"),
         )
 
 

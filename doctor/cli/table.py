@@ -43,7 +43,10 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         table.add_column(head.replace("_", " "), justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(_cell(row[head])) for head in heads))
-    Console(width=terminal.width, no_color=not terminal.color, highlight=False).print(table)
+    console = Console(width=terminal.width, no_color=not terminal.color, highlight=False)
+    with console.capture() as printed:  # rich itself would end doctor where the reader of stdout has left
+        console.print(table)
+    click.echo(printed.get(), nl=False, color=True)
 
 
 def _cell(value: Any) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -23,3 +26,14 @@ def terminal_for(stream: TextIO | None, *, color: bool, verbose: bool = False) -
         color=is_terminal and color and not dumb,
         verbose=verbose,
     )
+
+
+@contextlib.contextmanager
+def reader_may_leave() -> Iterator[None]:
+    """Whoever reads stdout may stop reading, as `head` does: that is no failure, and leaves the exit code as it is."""
+    try:
+        yield
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # for what is still buffered
+        os.close(nowhere)

@@ -34,7 +34,10 @@ class CgroupCollector(Collector):
             if not groups[ref.pid].version:
                 del groups[ref.pid]
                 yield self.skipped(
-                    Denial("no cgroup hierarchy is mounted here", "mount /sys/fs/cgroup into doctor's container"),
+                    Denial(
+                        f"the control groups of process {ref.pid} are not visible here",
+                        "mount the host's /sys/fs/cgroup into doctor's container",
+                    ),
                     (ref.pid,),
                 )
         distinct = {group.key: group for group in groups.values()}

@@ -16,7 +16,7 @@ from doctor.procfs.access import Denial, denial
 from doctor.procfs.descriptors import Descriptor, Descriptors
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import parse_kilobytes, parse_soft_limit
-from doctor.procfs.sockets import CLOSE_WAIT
+from doctor.procfs.sockets import CLOSE_WAIT, Socket, SocketTables
 
 _TICKS = 20
 _ZOMBIES_INTERVAL_S = 1.0
@@ -40,19 +40,21 @@ class ProcessCollector(Collector):
 
     def collect(self, capture: Capture) -> Iterator[Process | Skipped]:
         """A series for each process; what needs ptrace rights is left out where they are missing."""
-        series = [_Series(proc) for _, proc in capture.present()]
+        tables = SocketTables()
+        series = [_Series(proc, tables) for _, proc in capture.present()]
         for ref, proc in capture.present():
             denied = self.obstacle(proc)
             if denied:
                 yield self.skipped(denied, (ref.pid,))
         for one in series:
             one.read_memory()
-        zombies, zombies_at_s = _zombies(), 0.0
+        zombies_due_s = 0.0
         for at_s in Pace(capture, capture.duration_s / _TICKS, _SHARE).ticks():
-            if at_s - zombies_at_s >= _ZOMBIES_INTERVAL_S:
-                zombies, zombies_at_s = _zombies(), at_s
+            zombies = _zombies() if at_s >= zombies_due_s else None
+            zombies_due_s = zombies_due_s if zombies is None else at_s + _ZOMBIES_INTERVAL_S
+            tables.forget()
             for one in series:
-                one.sample(at_s, zombies.get(one.pid, ()))
+                one.sample(at_s, None if zombies is None else zombies.get(one.pid, ()))
         for one in series:
             one.read_memory()
             if one.samples:
@@ -62,16 +64,16 @@ class ProcessCollector(Collector):
 class _Series:
     """One process, sampled until it ends."""
 
-    def __init__(self, proc: ProcDir) -> None:
+    def __init__(self, proc: ProcDir, tables: SocketTables) -> None:
         self.pid = proc.pid
         self.samples: list[ProcessSample] = []
         self._proc = proc
-        self._descriptors = Descriptors(proc)
+        self._descriptors = Descriptors(proc, tables)
         self._memory: list[MemorySplit] = []
         self._first: dict[int, Descriptor] | None = None
         self._last: dict[int, Descriptor] | None = None
 
-    def sample(self, at_s: float, zombies: tuple[int, ...]) -> None:
+    def sample(self, at_s: float, zombies: tuple[int, ...] | None) -> None:
         try:
             stat = self._proc.stat()
             opened = self._open()
@@ -88,7 +90,7 @@ class _Series:
                 vms_bytes=stat.vms_bytes,
                 threads=stat.threads,
                 fds=_count(item.kind for item in opened.values()) if opened is not None else None,
-                close_wait=_count(one.peer for one in sockets if one.state == CLOSE_WAIT)
+                close_wait=_count(_party(one) for one in sockets if one.state == CLOSE_WAIT)
                 if opened is not None
                 else None,
                 backlog=sum(item.socket.unread for item in opened.values() if _listens(item) and item.socket)
@@ -154,6 +156,11 @@ class _Series:
             open_files=parse_soft_limit(content, "Max open files"),
             address_space=parse_soft_limit(content, "Max address space"),
         )
+
+
+def _party(socket: Socket) -> str:
+    """Who is at the other end; a client comes from another port each time."""
+    return socket.peer.rpartition(":")[0] if socket.inbound else socket.peer
 
 
 def _listens(item: Descriptor) -> bool:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from doctor.collectors.base import Capture, Collector, Pace
 from doctor.model.bundle import Skipped
 from doctor.model.evidence.threads import Run, ThreadActivity, Threads, Wait
 from doctor.procfs.access import Denial, denial
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import SchedStat, parse_schedstat, parse_stat, parse_status, parse_voluntary_switches
+from doctor.procfs.sockets import SocketTables
 from doctor.procfs.waits import WaitReader
 
 _INTERVAL_S = 0.1
@@ -34,12 +37,13 @@ class ThreadsCollector(Collector):
     def collect(self, capture: Capture) -> Iterator[Threads | Skipped]:
         """The threads of each process."""
         samplers = []
+        tables = SocketTables()
         for ref, proc in capture.present():
             denied = self.obstacle(proc)
             if denied:
                 yield self.skipped(denied, (ref.pid,))
             try:
-                samplers.append(_Sampler(proc, readable=denied is None))
+                samplers.append(_Sampler(capture, proc, tables, readable=denied is None))
             except GONE:
                 continue
         for at_s in Pace(capture, _INTERVAL_S, _SHARE).ticks():
@@ -61,11 +65,12 @@ def _stopped(pid: int) -> Denial:
 class _Sampler:
     """All threads of one process."""
 
-    def __init__(self, proc: ProcDir, *, readable: bool) -> None:
+    def __init__(self, capture: Capture, proc: ProcDir, tables: SocketTables, *, readable: bool) -> None:
         self.pid = proc.pid
+        self._capture = capture
         self._proc = proc
         self._readable = readable
-        self._reader = WaitReader(proc)
+        self._reader = WaitReader(proc, tables)
         self._threads: dict[int, _Thread] = {}
         self._waits: dict[Wait, int] = {}
         self._ticks = 0
@@ -89,12 +94,21 @@ class _Sampler:
         if thread is None:
             thread = self._threads[tid] = _Thread(self._proc, tid)
         sched = thread.schedstat()
+        thread.count_runqueue(sched, self._capture.now_s())
         stat = parse_stat(self._proc.read(f"task/{tid}/stat"))
-        if stat.state != "R" and thread.asleep_since(sched):
+        if stat.state != "R":
+            thread.asleep_at_s = at_s
+        asleep = stat.state != "R" and thread.asleep_since(sched)
+        if asleep and thread.knows_its_wait:
             thread.extend(at_s)
             return
         wait = self._reader.read(tid, stat.state)
-        thread.add(at_s, self._waits.setdefault(wait, len(self._waits)), wait, sched, stat.cpu_s)
+        index = self._waits.setdefault(wait, len(self._waits))
+        if asleep:
+            thread.know(index, wait)
+            thread.extend(at_s)
+        else:
+            thread.add(at_s, index, wait, sched, stat.cpu_s)
 
     @property
     def stopped(self) -> bool:
@@ -125,11 +139,12 @@ class _Thread:
         self._comm = status.get("Name", "")
         self._first: tuple[SchedStat | None, float] | None = None
         self._last: tuple[SchedStat | None, float] = (None, 0.0)
-        self._asleep_at_s = 0.0
-        """The last tick that saw it asleep; before there was one, its first."""
-        self._runqueue_s = 0.0
         self._wait: Wait | None = None
         self._voluntary = -1
+        self._counted: SchedStat | None = None
+        self._runqueue_s = 0.0
+        self.asleep_at_s = 0.0
+        """The last tick that saw it off the CPUs and out of their run queues."""
         self.runs: list[Run] = []
 
     def schedstat(self) -> SchedStat | None:
@@ -138,6 +153,17 @@ class _Thread:
             return parse_schedstat(self._proc.read(f"task/{self._tid}/schedstat"))
         except (FileNotFoundError, ValueError):
             return None
+
+    def count_runqueue(self, sched: SchedStat | None, now_s: float) -> None:
+        """Adds its time in run queues since the last look, unless it was seen asleep in that time.
+
+        Kernels since 6.12 leave a thread that falls asleep in its queue for a while; when they move it to another CPU
+        there, they count the rest of its sleep as time in the queue.
+        """
+        waited_s = sched.wait_s - self._counted.wait_s if sched and self._counted else 0.0
+        if waited_s <= now_s - self.asleep_at_s:
+            self._runqueue_s += waited_s
+        self._counted = sched
 
     def asleep_since(self, sched: SchedStat | None) -> bool:
         """Whether it has not run since its last tick, so that it must be in the same wait."""
@@ -150,11 +176,21 @@ class _Thread:
             and self._wait.reason not in _TIMELESS
         )
 
+    @property
+    def knows_its_wait(self) -> bool:
+        """False for a wait on a socket that is younger than the socket table that was read last."""
+        return self._wait is not None and (self._wait.fd is None or self._wait.resource is not None)
+
+    def know(self, index: int, wait: Wait) -> None:
+        """The last run is a stay in this wait, if that is still the same call."""
+        if self._wait and (wait.syscall, wait.fd) == (self._wait.syscall, self._wait.fd):
+            self._wait = wait
+            self.runs[-1] = msgspec.structs.replace(self.runs[-1], wait=index)
+
     def extend(self, at_s: float, wakeups: int = 0) -> None:
         """The last run goes on."""
         run = self.runs[-1]
         self.runs[-1] = Run(run.at_s, round(at_s - run.at_s, 3), run.ticks + 1, run.wait, run.wakeups + wakeups)
-        self._seen(at_s)
 
     def add(self, at_s: float, index: int, wait: Wait, sched: SchedStat | None, cpu_s: float) -> None:
         """A tick that saw the thread after it had run, or for the first time."""
@@ -164,12 +200,17 @@ class _Thread:
         self._first = self._first or (sched, cpu_s)
         self._last = (sched, cpu_s)
         self._wait = wait
-        if same and wait.timeout_s is not None:
+        if same and wait.timeout_s is not None and wakeups <= self._timeouts(at_s, wait.timeout_s):
             self.extend(at_s, wakeups)
         elif same and wait.reason in _TIMELESS and not slept:
             self.extend(at_s)
         else:
             self.runs.append(Run(round(at_s, 3), 0.0, 1, index))
+
+    def _timeouts(self, at_s: float, timeout_s: float) -> float:
+        """How often a wait may have been renewed by its own timeout since the last tick."""
+        run = self.runs[-1]
+        return 1 + (at_s - run.at_s - run.duration_s) / max(timeout_s, 1e-3)
 
     def _slept(self) -> bool:
         """Whether it went to sleep of its own accord since this was last asked."""
@@ -185,7 +226,7 @@ class _Thread:
             ns_tid=self._ns_tid,
             comm=self._comm,
             cpu_s=round(last.run_s - first.run_s if first and last else last_cpu_s - first_cpu_s, 6),
-            runqueue_s=round(last.wait_s - first.wait_s, 6) if first and last else None,
+            runqueue_s=round(self._runqueue_s, 6) if first and last else None,
             slices=last.slices - first.slices if first and last else None,
             first_s=self.runs[0].at_s,
             last_s=round(last_run.at_s + last_run.duration_s, 3),

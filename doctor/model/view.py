@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TypeVar
 
@@ -17,6 +17,9 @@ from doctor.model.finding import Location
 from doctor.model.target import ProcessRef
 
 E = TypeVar("E", bound=Evidence)
+Frames = tuple[Frame, ...]
+"""A stack, or a part of one, innermost first."""
+Part = Callable[[Frames], Frames]
 
 
 class ThreadView:
@@ -76,30 +79,36 @@ class ThreadView:
         for run in self.activity.runs:
             yield run, self._waits[run.wait]
 
-    def stack_runs(self) -> Iterator[tuple[StackRun, tuple[Frame, ...]]]:
+    def stack_runs(self) -> Iterator[tuple[StackRun, Frames]]:
         """Every run of equal stacks with its frames, innermost first."""
         if self._stacks and self.stacks:
             for run in self.stacks.runs:
                 yield run, self._stacks.frames_of(run.stack)
 
-    def frames_during(self, run: Run, tolerance_s: float = 0.15) -> tuple[Frame, ...]:
+    def frames_during(self, run: Run, tolerance_s: float = 0.15, within: Part = lambda frames: frames) -> Frames:
         """The stack most often sampled while `run` lasted; empty when no sample fell into it.
 
         Stacks are taken a few times a second, so one taken up to `tolerance_s` away counts.
+
+        Args:
+            run: the stay to look at.
+            tolerance_s: how far away from it a sample may lie.
+            within: the part of a stack that counts; a stack without such a part is passed over.
         """
-        overlaps: dict[tuple[Frame, ...], float] = {}
+        overlaps: dict[Frames, float] = {}
         begin, end = run.at_s - tolerance_s, run.at_s + run.duration_s + tolerance_s
         for stacks, frames in self.stack_runs():
             overlap_s = min(end, stacks.until_s) - max(begin, stacks.at_s)
-            if overlap_s >= 0:
-                overlaps[frames] = overlaps.get(frames, 0.0) + overlap_s
+            part = within(frames) if overlap_s >= 0 else ()
+            if part:
+                overlaps[part] = overlaps.get(part, 0.0) + overlap_s
         return max(overlaps, key=lambda frames: overlaps[frames], default=())
 
     def location(self, frame: Frame) -> Location:
         """A frame of this thread as a finding's location."""
         return Location(file=frame.file, line=frame.line, function=frame.function, thread=self.name, pid=self.pid)
 
-    def application_location(self, frames: tuple[Frame, ...]) -> Location | None:
+    def application_location(self, frames: Frames) -> Location | None:
         """The line of a stack that a person should open."""
         frame = application_frame(frames)
         return self.location(frame) if frame else None
@@ -136,7 +145,7 @@ class ProcessView:
 
     @property
     def runqueue_s(self) -> float | None:
-        """Time that all its threads, taken together, were runnable without a CPU; None where the kernel does not tell."""
+        """Time that its threads, summed, were runnable without a CPU; None where the kernel does not tell."""
         waits = [thread.activity.runqueue_s for thread in self.threads if thread.activity.runqueue_s is not None]
         return sum(waits) if waits else None
 

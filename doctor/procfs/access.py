@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from doctor.procfs.handle import ProcDir
+from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import parse_status
 
 _CAP_SYS_PTRACE = 1 << 19
@@ -23,10 +23,13 @@ class Denial(NamedTuple):
 
 
 def denial(proc: ProcDir) -> Denial | None:
-    """Why ptrace rights on a process are missing; None when they are there."""
+    """Why ptrace rights on a process are missing; None when they are there, or the process is not."""
     if proc.may_trace():
         return None
-    owner = int(parse_status(proc.read("status"))["Uid"].split()[1])
+    try:
+        owner = int(parse_status(proc.read("status"))["Uid"].split()[1])
+    except GONE:
+        return None
     if owner != os.geteuid() and os.geteuid() != 0:
         return Denial(
             f"process {proc.pid} belongs to uid {owner} and doctor runs as uid {os.geteuid()}",

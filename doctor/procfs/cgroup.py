@@ -135,7 +135,9 @@ def _mounts(mountinfo: str) -> Iterator[_Mount]:
 def _walk_up(mount: _Mount, version: int, path: str) -> Iterator[CgroupDir]:
     """Inside a container the mount shows only the part below its root, and the path may be told from outside of it."""
     relative = path[len(mount.root) :] if mount.root != "/" and path.startswith(mount.root) else path
-    parts = [part for part in relative.split("/") if part and part != ".."]
+    if relative.startswith("/.."):  # a sidecar's neighbour: what is mounted here are the sidecar's own limits
+        return
+    parts = [part for part in relative.split("/") if part]
     if not mount.directory.joinpath(*parts).is_dir():
         parts = []
     for depth in range(len(parts), -1, -1):

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import NamedTuple
 
 from doctor.procfs.handle import GONE, ProcDir
-from doctor.procfs.sockets import LISTEN, Socket, SocketTable
+from doctor.procfs.sockets import LISTEN, Socket, SocketTables
 
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 _ANONYMOUS = re.compile(r"anon_inode:\[?([\w-]+)")
-_REFRESH_S = 1.0
 
 
 class Descriptor(NamedTuple):
@@ -23,20 +21,21 @@ class Descriptor(NamedTuple):
 
 
 class Descriptors:
-    """The descriptors of one process, with a socket table that is read again when an unknown socket turns up."""
+    """The descriptors of one process. Several processes may share their socket tables."""
 
-    def __init__(self, proc: ProcDir) -> None:
+    def __init__(self, proc: ProcDir, tables: SocketTables | None = None) -> None:
         self._proc = proc
-        self._table: SocketTable | None = None
-        self._read_at = float("-inf")
+        self._own_tables = tables is None
+        self._tables = tables or SocketTables()
 
     def all(self) -> dict[int, Descriptor]:
-        """Every open descriptor, with sockets as they are now.
+        """Every open descriptor, with sockets as they are now, or were when the shared tables were last forgotten.
 
         Raises:
             PermissionError: needs ptrace rights.
         """
-        self._refresh()
+        if self._own_tables:
+            self._tables.forget()
         found = {}
         for name in self._proc.names("fd"):
             descriptor = self.get(int(name))
@@ -54,10 +53,7 @@ class Descriptors:
         return self._socket(int(match[1])) if match else _plain(link)
 
     def _socket(self, inode: int) -> Descriptor:
-        socket = self._table.get(inode) if self._table else None
-        if socket is None and time.monotonic() - self._read_at > _REFRESH_S:
-            self._refresh()
-            socket = self._table.get(inode) if self._table else None
+        socket = self._tables.find(self._proc, inode)
         if socket is None:
             return Descriptor("socket", "socket")
         if socket.family != "tcp":
@@ -65,10 +61,6 @@ class Descriptors:
         if socket.state == LISTEN:
             return Descriptor("tcp-listen", socket.local, socket)
         return Descriptor("tcp-inbound" if socket.inbound else "tcp", socket.peer, socket)
-
-    def _refresh(self) -> None:
-        self._table = SocketTable(self._proc)
-        self._read_at = time.monotonic()
 
 
 def _plain(link: str) -> Descriptor:

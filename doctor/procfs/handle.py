@@ -67,8 +67,8 @@ class ProcDir:
         return content
 
     def readlink(self, name: str) -> str:
-        """Where a link below /proc/PID leads."""
-        return os.readlink(name, dir_fd=self._fd)
+        """Where a link below /proc/PID leads; bytes that are not UTF-8 are shown as escapes."""
+        return os.readlink(os.fsencode(name), dir_fd=self._fd).decode("utf-8", "backslashreplace")
 
     def names(self, name: str) -> list[str]:
         """The entries of a directory below /proc/PID."""

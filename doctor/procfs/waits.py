@@ -16,6 +16,7 @@ from doctor.model.evidence.threads import Wait, WaitReason
 from doctor.procfs.descriptors import Descriptors
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import Syscall, parse_stat, parse_syscall
+from doctor.procfs.sockets import SocketTables
 from doctor.procfs.syscalls import NAMES
 
 _READS = {"read", "readv", "recvfrom", "recvmsg", "recvmmsg", "pread64", "preadv", "splice"}
@@ -48,9 +49,9 @@ class _Span(NamedTuple):
 class WaitReader:
     """Reads the waits of one process's threads."""
 
-    def __init__(self, proc: ProcDir) -> None:
+    def __init__(self, proc: ProcDir, tables: SocketTables | None = None) -> None:
         self._proc = proc
-        self._descriptors = Descriptors(proc)
+        self._descriptors = Descriptors(proc, tables)
         self._interpreter_data = _interpreter_data(proc)
         self._cache: dict[tuple[str, Syscall], Wait] = {}
 
@@ -154,7 +155,7 @@ class WaitReader:
 
     def _on_descriptor(self, reason: WaitReason, name: str | None, fd: int, timeout_s: float | None = None) -> Wait:
         target = self._descriptors.get(fd)
-        if target is None:
+        if target is None or target.kind == "socket":
             return Wait(reason=reason, syscall=name, fd=fd, timeout_s=timeout_s)
         return Wait(
             reason="accept" if target.kind == "tcp-listen" else reason,

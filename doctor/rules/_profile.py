@@ -23,13 +23,15 @@ def on_cpu(thread: ThreadView) -> list[tuple[tuple[Frame, ...], float]]:
     """Stacks of a thread with the number of samples that saw them on a CPU.
 
     Where the sampler cannot tell (before Python 3.11) a stack counts with the share of the time that the kernel saw
-    the thread run.
+    the thread run. A thread that waits for the interpreter lock wakes up every few milliseconds to ask for it: of one
+    that waits for it more than it runs, only the samples that hold it show what takes the CPU.
     """
     share = thread.share("running")
-    counts = [
-        (frames, run.samples * (share if run.active is None else float(run.active)))
-        for run, frames in thread.stack_runs()
-    ]
+    waits_for_gil = thread.share("gil") > share
+    counts = []
+    for run, frames in thread.stack_runs():
+        runs = float(run.active and (run.owns_gil or not waits_for_gil)) if run.active is not None else share
+        counts.append((frames, run.samples * runs))
     return [(frames, count) for frames, count in counts if count]
 
 
@@ -61,9 +63,13 @@ def hottest(process: ProcessView, at_least: float) -> HotFunction | None:
 
 
 def _functions(frames: tuple[Frame, ...]) -> list[tuple[int, Frame]]:
-    """Each application function of a stack once, with its depth from the root."""
+    """Each application function of a stack once, with its depth from the root.
+
+    The outermost of several is left out: everything a program does passes through where it begins.
+    """
     for origin in ("application", "package", "stdlib"):
         own = [(depth, frame) for depth, frame in enumerate(reversed(frames)) if frame.origin == origin]
+        own = own[1:] if len(own) > 1 else own
         if own:
             return list({(frame.file, frame.function): (depth, frame) for depth, frame in own}.values())
     return []

@@ -34,7 +34,6 @@ _REQUEST = (
     ("cheroot/server.py", "communicate"),
     ("socketserver.py", "finish_request"),
     ("http/server.py", "handle_one_request"),
-    ("concurrent/futures/thread.py", "run"),
     ("anyio/_backends/_asyncio.py", "run"),
     ("celery/app/trace.py", "trace_task"),
     ("rq/worker.py", "perform_job"),
@@ -48,12 +47,16 @@ _REQUEST = (
     ("tornado/web.py", "_execute"),
     ("asyncio/events.py", "_run"),
 )
-"""Where servers and executors hand work to the application: above it somebody waits for the result."""
+"""Where servers and task queues hand work to the application: above it somebody waits for the result."""
+
+_WORK = (*_REQUEST, ("concurrent/futures/thread.py", "run"))
+"""The same with executors, whose work may also be a loop that lasts as long as the program."""
 
 _CONSUMES = {
     "blpop", "brpop", "brpoplpush", "blmove", "xread", "xreadgroup", "get_message", "listen", "drain_events", "consume",
     "start_consuming", "basic_consume", "notifies", "wait_for_notify", "subscribe", "recv_multipart", "recv_pyobj",
-    "recv_json", "iter_messages",
+    "recv_json", "iter_messages", "receive_message", "receive_messages", "poll", "long_poll", "get_updates", "watch",
+    "iter_lines", "iter_resp_lines", "iter_sse",
 }  # fmt: skip
 """Calls of broker and push clients that wait for the next message, and may do so for ever."""
 
@@ -85,31 +88,38 @@ def unbroken(run: Run, wait: Wait) -> bool:
 
 
 def in_request(frames: tuple[Frame, ...]) -> bool:
-    """Whether a server or an executor called what this stack does, so that somebody waits for its result."""
-    return any(frame.is_in(*place) for frame in frames for place in _REQUEST)
+    """Whether a server called what this stack does, so that somebody waits for its result."""
+    return _passes(frames, _REQUEST)
 
 
 def consumes(frames: tuple[Frame, ...]) -> bool:
-    """Whether the stack waits for the next message of a broker."""
-    return any(frame.function.rpartition(".")[2] in _CONSUMES for frame in frames)
+    """Whether the stack waits for the next message of a broker.
+
+    What runs inside a consumer's loop, as a message's handler, is work like any other.
+    """
+    inner = next((n for n, frame in enumerate(frames) if _passes((frame,), _WORK)), len(frames))
+    return any(frame.function.rpartition(".")[2] in _CONSUMES for frame in frames[:inner])
 
 
 def waits_for_work(wait: Wait, frames: tuple[Frame, ...]) -> bool:
     """Whether a worker has nothing to do: idle by design, however long it lasts.
 
-    In the middle of a request every wait holds somebody up. Elsewhere a thread may sleep, wait for an event or read a
-    pipe for ever; only a lock, a disk, or the answer of a peer is a wait that nobody plans for.
+    In the middle of work that was handed over every wait holds somebody up. Elsewhere a thread may sleep, wait for an
+    event or read a pipe for ever, and a library's own thread may listen to its server; only a lock, a disk, or the
+    answer to the application's own call is a wait that nobody plans for.
     """
     if wait.reason in ("accept", "epoll") or wait.inbound:
         return True
     calls = [frame for frame in frames if not frame.is_in("/threading.py")]
     if not calls or any(calls[0].is_in(*place) for place in _WAITS_FOR_WORK) or consumes(frames):
         return True
-    if in_request(frames):
+    if _passes(frames, _WORK):
         return False
     if wait.reason == "lock":
         return frames[0].is_in("/threading.py") or calls[0].origin != "application" or len(calls) == 1
-    return wait.reason != "disk" and wait.peer is None
+    if wait.reason == "disk":
+        return False
+    return wait.peer is None or not any(frame.origin == "application" for frame in calls)
 
 
 def blocked(thread: ThreadView, *, at_least_s: float) -> Iterator[Blocked]:
@@ -136,6 +146,10 @@ def pools(process: ProcessView) -> list[Pool]:
             name = _COUNTER.sub("", thread.name)
             groups.setdefault((name, root.file, root.function), []).append(thread)
     return [Pool(name, threads) for (name, _, _), threads in groups.items() if len(threads) > 1]
+
+
+def _passes(frames: tuple[Frame, ...], places: tuple[tuple[str, ...], ...]) -> bool:
+    return any(frame.is_in(*place) for frame in frames for place in places)
 
 
 def _root(thread: ThreadView) -> Frame | None:

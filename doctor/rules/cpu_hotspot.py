@@ -12,6 +12,9 @@ from doctor.model.view import ProcessView
 from doctor.rules._profile import HotFunction, hottest
 from doctor.rules.base import Rule
 
+_LOCKED_CORES = 1.25
+"""Under one interpreter lock no more is to be had: short native calls give it up for a part of the time only."""
+
 
 class CpuHotspot(Rule):
     """One function takes most of the CPU of a process that has none left.
@@ -32,7 +35,7 @@ class CpuHotspot(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding: the hottest function."""
         cores = _wanted_cores(process)
-        if cores < self.threshold("cores_used").value:
+        if cores / _usable_cores(process, cores) < self.threshold("cores_used").value:
             return
         hot = hottest(process, self.threshold("share_of_cpu").value)
         if hot is None or hot.samples < self.threshold("samples").value:
@@ -59,18 +62,23 @@ class CpuHotspot(Rule):
     def _level(self, process: ProcessView, cores: float, queue: str | None) -> Level:
         if queue:
             return "error"
-        no_reserve = cores >= self.threshold("reserve").value
+        no_reserve = cores / _usable_cores(process, cores) >= self.threshold("reserve").value
         return "warning" if no_reserve or not process.is_server else "note"
 
 
 def _wanted_cores(process: ProcessView) -> float:
-    """The cores it would use on a free machine.
+    """The cores its Python threads would use on a free machine; threads of native libraries run no Python.
 
     A process that waits longer than it runs is starved: then its waits say more about its neighbours than about it.
     """
-    used = process[Process].cpu_cores
+    used = sum(thread.activity.cpu_s for thread in process.threads if thread.stacks) / process.window_s
     waited = (process.kept_from_cpu_s or 0.0) / process.window_s
     return used + waited if waited < used else used
+
+
+def _usable_cores(process: ProcessView, wanted: float) -> float:
+    """One for Python code, which the interpreter lock keeps to one; all for a process that shows it runs without."""
+    return 1.0 if wanted <= _LOCKED_CORES else float(process[Process].cpus)
 
 
 def _evidence(hot: HotFunction, cores: float, queue: str | None, window_s: float) -> tuple[str, ...]:

@@ -28,7 +28,8 @@ class CpuThrottled(Rule):
         if quota is None or quota.periods < self.threshold("periods").value:
             return
         share = quota.throttled_periods / quota.periods
-        if share < self.threshold("share_of_periods").value:
+        of_time = quota.throttled_s / process.window_s
+        if share < self.threshold("share_of_periods").value or of_time < self.threshold("share_of_time").value:
             return
         yield Finding(
             level="error" if share >= self.threshold("share_error").value else "warning",
@@ -39,7 +40,10 @@ class CpuThrottled(Rule):
                 "in it until the next. Raise the limit, remove it, or use fewer threads at once."
             ),
             subjects=(f"cgroup:{quota.path}", f"process:{process.ref.pid}"),
-            measurements={"throttled_periods": self.threshold("share_of_periods").measured(share)},
+            measurements={
+                "throttled_periods": self.threshold("share_of_periods").measured(share),
+                "throttled_time": self.threshold("share_of_time").measured(of_time),
+            },
             evidence=(
                 f"throttled in {quota.throttled_periods} of {quota.periods} periods, {quota.throttled_s:.2f} s of "
                 f"{process.window_s:.1f} s (summed over CPUs)",

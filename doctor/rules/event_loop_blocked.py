@@ -58,28 +58,28 @@ class EventLoopBlocked(Rule):
 
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """One finding a loop, for the call that takes the largest share of it."""
-        loops = [thread for thread in process.threads if _is_loop(thread)]
+        loops = [thread for thread in process.threads if thread.activity.ticks and _is_loop(thread)]
         if loops and not process[Threads].syscalls_readable:
             raise NotVisible(
                 Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
             )
+        looks = process[Threads].ticks
         for thread in loops:
             stops = [*self._waiting(thread), *self._running(thread)]
-            ticks = sum(stop.ticks for stop in stops)
-            share = ticks / thread.activity.ticks
+            share = sum(stop.ticks for stop in stops) / looks
             worst = max(stops, key=lambda stop: stop.ticks, default=None)
-            if worst and share >= self.threshold("share").value and self._lasting(thread, worst):
+            if worst and share >= self.threshold("share").value and self._lasting(worst, looks):
                 yield self._finding(process, thread, stops, worst, share)
 
-    def _lasting(self, thread: ThreadView, worst: _Stop) -> bool:
+    def _lasting(self, worst: _Stop, looks: int) -> bool:
         """Single waits shorter than a tick cannot be timed; then their number must show them."""
-        return worst.longest_s >= self.threshold("callback").value or worst.ticks >= thread.activity.ticks / 4
+        return worst.longest_s >= self.threshold("callback").value or worst.ticks >= looks / 4
 
     def _waiting(self, thread: ThreadView) -> list[_Stop]:
         """Synchronous waits, by the function they were called from."""
         groups: defaultdict[tuple[str, str], list[tuple[Run, Frame, str, str | None]]] = defaultdict(list)
         for run, wait in thread.waits(*_BLOCKS):
-            frame = application_frame(thread.frames_during(run))
+            frame = application_frame(thread.frames_during(run, within=_callback))
             if frame:
                 target = f" on {wait.resource}" if wait.resource else ""
                 groups[frame.file, frame.function].append((run, frame, f"{wait.syscall}{target}", wait.peer))
@@ -102,9 +102,9 @@ class EventLoopBlocked(Rule):
         if len(seen) < self.threshold("samples").value:
             return []
         functions = defaultdict(list)
-        for frame in seen:
+        for frame in filter(None, seen):
             functions[frame.file, frame.function].append(frame)
-        (_, function), frames = max(functions.items(), key=lambda item: len(item[1]))
+        (_, function), frames = max(functions.items(), key=lambda item: len(item[1]), default=(("", ""), []))
         if len(frames) < self.threshold("share_of_samples").value * len(seen):
             return []
         return [
@@ -148,13 +148,23 @@ class EventLoopBlocked(Rule):
 
 
 def _is_loop(thread: ThreadView) -> bool:
-    return any(frame.is_in(*place) for _, frames in thread.stack_runs() for frame in frames for place in _LOOPS)
+    return any(_loop_depth(frames) is not None for _, frames in thread.stack_runs())
 
 
-def _samples(thread: ThreadView, run: Run) -> Iterator[Frame]:
-    """The application's frame in each sample that was taken during a run."""
+def _loop_depth(frames: tuple[Frame, ...]) -> int | None:
+    """How many frames the loop has called; None for a stack without a loop."""
+    return next((n for n, frame in enumerate(frames) if any(frame.is_in(*place) for place in _LOOPS)), None)
+
+
+def _callback(frames: tuple[Frame, ...]) -> tuple[Frame, ...]:
+    """What the loop has called; nothing while it waits for events, in whatever selector."""
+    called = frames[: _loop_depth(frames) or 0]
+    return () if all(frame.is_in("/selectors.py") for frame in called) else called
+
+
+def _samples(thread: ThreadView, run: Run) -> Iterator[Frame | None]:
+    """The application's frame above the loop in each sample that was taken during a run."""
     end = run.at_s + run.duration_s
     for stacks, frames in thread.stack_runs():
-        frame = application_frame(frames)
-        if frame and run.at_s <= stacks.at_s <= end:
-            yield from [frame] * stacks.samples
+        if run.at_s <= stacks.at_s <= end:
+            yield from [application_frame(_callback(frames))] * stacks.samples

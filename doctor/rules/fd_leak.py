@@ -30,7 +30,7 @@ class FdLeak(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding."""
         evidence = process[Process]
-        series = [(sample.at_s, float(_own(sample))) for sample in evidence.samples if sample.fds is not None]
+        series = _own([sample for sample in evidence.samples if sample.fds is not None])
         if not series:
             raise NotVisible(Process, "its descriptors may not be read", "doctor preflight names the missing right")
         open_now = sum((evidence.samples[-1].fds or {}).values())
@@ -68,9 +68,17 @@ class FdLeak(Rule):
         )
 
 
-def _own(sample: ProcessSample) -> int:
-    """Descriptors that do not follow the number of clients."""
-    return sum(count for kind, count in (sample.fds or {}).items() if kind not in _DEMAND)
+def _own(samples: list[ProcessSample]) -> list[tuple[float, float]]:
+    """Descriptors over time without those that follow the number of clients.
+
+    These are the clients' connections, and as many again: a proxy opens one to its upstream for each.
+    """
+    counts = [(sample.at_s, sample.fds or {}) for sample in samples]
+    clients = [sum(fds.get(kind, 0) for kind in _DEMAND) for _, fds in counts]
+    return [
+        (at_s, float(sum(fds.values()) - now - max(0, now - clients[0])))
+        for (at_s, fds), now in zip(counts, clients, strict=True)
+    ]
 
 
 def _title(grown: int, top: FdGroup | None, open_now: int, limit: int | None, window_s: float) -> str:

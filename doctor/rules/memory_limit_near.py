@@ -10,7 +10,7 @@ from doctor.model.evidence.host import Host
 from doctor.model.evidence.process import Process
 from doctor.model.finding import Finding
 from doctor.model.view import ProcessView
-from doctor.rules._growth import slope
+from doctor.rules._growth import slope, steady
 from doctor.rules.base import Rule
 
 
@@ -21,6 +21,8 @@ class _Limit(NamedTuple):
     subject: str
     limit_bytes: int
     used: Sequence[tuple[float, float]]
+    threshold: str = "share_of_limit"
+    """Name of the threshold that tells "near"."""
     oom_kills: int = 0
 
 
@@ -39,7 +41,7 @@ class MemoryLimitNear(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """One finding a limit that is near."""
         for limit in _limits(process):
-            if len(limit.used) > 1:
+            if len(limit.used) > 1 and limit.limit_bytes:
                 yield from self._judge(process, limit)
 
     def _judge(self, process: ProcessView, limit: _Limit) -> Iterator[Finding]:
@@ -47,19 +49,20 @@ class MemoryLimitNear(Rule):
         time_s = self._time_to_limit(limit)
         soon = time_s is not None and time_s <= self.threshold("time_to_limit").value
         soon = soon and share >= self.threshold("share_forecast").value
-        if share < self.threshold("share_of_limit").value and not soon:
+        near = share >= self.threshold(limit.threshold).value
+        if not near and not soon:
             return
         when = f", reached in about {_minutes(time_s)} at this rate" if time_s is not None else ""
         yield Finding(
             level="error" if soon or share >= self.threshold("share_error").value else "warning",
-            confidence="confirmed" if share >= self.threshold("share_of_limit").value else "possible",
+            confidence="confirmed" if near else "possible",
             title=f"{share:.0%} of the {limit.name} of {_mb(limit.limit_bytes)} are in use{when}",
             explanation=(
                 "When the limit is met the kernel kills a process of the group, or allocations fail. Free memory or "
                 "raise the limit first, then find out what holds it."
             ),
             subjects=(limit.subject, f"process:{process.ref.pid}"),
-            measurements={"share_of_limit": self.threshold("share_of_limit").measured(share)}
+            measurements={"share_of_limit": self.threshold(limit.threshold).measured(share)}
             | ({"time_to_limit": self.threshold("time_to_limit").measured(time_s)} if time_s is not None else {}),
             evidence=_evidence(process, limit),
             fingerprint=limit.subject,
@@ -69,9 +72,8 @@ class MemoryLimitNear(Rule):
         """Seconds until the limit at the growth of the window; None without growth beyond noise."""
         grown = limit.used[-1][1] - limit.used[0][1]
         rate = slope(limit.used)
-        halves = len(limit.used) // 2
-        lately = slope(limit.used[halves:]) if halves > 1 else 0.0
-        if grown < self.threshold("growth").value * limit.limit_bytes or rate <= 0 or lately < rate / 2:
+        steadily = steady(limit.used, self.threshold("share_of_quarter").value)
+        if grown < self.threshold("growth").value * limit.limit_bytes or rate <= 0 or not steadily:
             return None
         return max(0.0, (limit.limit_bytes - limit.used[-1][1]) / rate)
 
@@ -81,14 +83,16 @@ def _limits(process: ProcessView) -> Iterator[_Limit]:
     memory = cgroup.memory if cgroup else None
     if memory:
         used = [(sample.at_s, float(sample.usage_bytes - sample.inactive_file_bytes)) for sample in memory.samples]
-        yield _Limit("cgroup memory limit", f"cgroup:{memory.path}", memory.limit_bytes, used, memory.oom_kills)
+        yield _Limit(
+            "cgroup memory limit", f"cgroup:{memory.path}", memory.limit_bytes, used, oom_kills=memory.oom_kills
+        )
     if own.limits and own.limits.address_space:
         used = [(sample.at_s, float(sample.vms_bytes)) for sample in own.samples]
         yield _Limit("address-space limit (RLIMIT_AS)", "limit:address-space", own.limits.address_space, used)
     if host.memory:
         total = host.memory[-1].total_bytes
         used = [(one.at_s, float(total - one.available_bytes)) for one in host.memory]
-        yield _Limit("host's memory", "host:memory", total, used)
+        yield _Limit("host's memory", "host:memory", total, used, threshold="share_of_host")
 
 
 def _evidence(process: ProcessView, limit: _Limit) -> tuple[str, ...]:

@@ -30,18 +30,18 @@ class SocketLeak(Rule):
         samples = [sample for sample in process[Process].samples if sample.close_wait is not None]
         if not samples:
             raise NotVisible(Process, "its sockets may not be read", "doctor preflight names the missing right")
-        peers = _by_host({peer for sample in samples for peer in sample.close_wait or {}})
-        for name, members in peers.items():
-            series = [
-                (sample.at_s, float(sum((sample.close_wait or {}).get(peer, 0) for peer in members)))
-                for sample in samples
-            ]
-            yield from self._judge(process, name, series)
+        for peer in sorted({peer for sample in samples for peer in sample.close_wait or {}}):
+            series = [(sample.at_s, float((sample.close_wait or {}).get(peer, 0))) for sample in samples]
+            yield from self._judge(process, peer, series)
 
     def _judge(self, process: ProcessView, peer: str, series: list[tuple[float, float]]) -> Iterator[Finding]:
         lasting = min(count for _, count in series)
         grown = series[-1][1] - series[0][1]
-        growing = grown >= self.threshold("growth").value and steady(series, 0.1)
+        growing = (
+            grown >= self.threshold("growth").value
+            and series[-1][1] >= self.threshold("kept_idle").value
+            and steady(series, self.threshold("share_of_quarter").value)
+        )
         if lasting < self.threshold("persistent").value and not growing:
             return
         yield Finding(
@@ -63,11 +63,3 @@ class SocketLeak(Rule):
             ),
             fingerprint=peer,
         )
-
-
-def _by_host(peers: set[str]) -> dict[str, list[str]]:
-    """Peers as they are, but clients, which come from a new port each time, by their host."""
-    hosts: dict[str, list[str]] = {}
-    for peer in sorted(peers):
-        hosts.setdefault(peer.rpartition(":")[0], []).append(peer)
-    return {(members[0] if len(members) == 1 else host): members for host, members in hosts.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from doctor.model.evidence.process import Process
+from doctor.model.evidence.threads import Threads
 from doctor.model.finding import Finding
 from doctor.model.view import ProcessView
-from doctor.rules.base import Rule
+from doctor.rules.base import NotVisible, Rule
 
 
 class ZombieChildren(Rule):
@@ -16,20 +17,26 @@ class ZombieChildren(Rule):
     Symptom: `<defunct>` in ps; in the end fork fails with "Resource temporarily unavailable".
     Evidence: children in state Z, by parent, once a second.
     Threshold: three that stay for the whole window, since lazy reaping leaves one or two; growth is an error.
-    Not to be confused with: a child that has just exited and is reaped a moment later.
+    Not to be confused with: a child that has just exited and is reaped a moment later; children that a parent reaps
+    in order, once the one that it waits for has exited.
     """
 
     needs = (Process,)
 
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding."""
-        samples = process[Process].samples
-        first, last = set(samples[0].zombies), set(samples[-1].zombies)
-        persistent = first.intersection(*(sample.zombies for sample in samples))
+        looks = [set(sample.zombies) for sample in process[Process].samples if sample.zombies is not None]
+        if len(looks) < 2:
+            raise NotVisible(
+                Process, "the window was too short to look for zombies twice", "look longer: --duration 10"
+            )
+        first, last = looks[0], looks[-1]
+        persistent = first.intersection(*looks)
         fresh = last - first
         limit = self.threshold("persistent")
         growing = not first - last and len(fresh) >= limit.value
-        if len(persistent) < limit.value and not growing:
+        lasting = len(persistent) >= limit.value and not _waits_for_children(process)
+        if not lasting and not growing:
             return
         yield Finding(
             level="error" if growing else "warning",
@@ -48,3 +55,8 @@ class ZombieChildren(Rule):
             ),
             fingerprint="children",
         )
+
+
+def _waits_for_children(process: ProcessView) -> bool:
+    """Whether a thread of the parent sits in waitpid, so that it will reap the others in their turn."""
+    return process.find(Threads) is not None and any(thread.share("child") > 0.5 for thread in process.threads)

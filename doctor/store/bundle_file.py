@@ -18,6 +18,7 @@ from doctor.model.target import Target
 
 SCHEMA = "doctor.bundle/1"
 SUFFIX = ".doctor.gz"
+_UNDECODABLE = (msgspec.MsgspecError, RecursionError)
 _GZIP = b"\x1f\x8b"
 _MAX_BYTES = 1 << 30
 """A bundle of 64 processes with 1,000 threads each stays below a tenth of this; more is a decompression bomb."""
@@ -89,7 +90,7 @@ def load(path: Path) -> Bundle:
     content = _decompress(path)
     try:
         header = msgspec.json.decode(content, type=_Header)
-    except msgspec.MsgspecError:
+    except _UNDECODABLE:
         raise _foreign(path) from None
     if header.schema != SCHEMA:
         raise _unknown_schema(path, header)
@@ -97,7 +98,7 @@ def load(path: Path) -> Bundle:
         stored = msgspec.json.decode(content, type=_Stored)
         decoder = msgspec.json.Decoder(Union[kinds()])  # noqa: UP007 - known only at run time
         evidence: tuple[Evidence, ...] = tuple(decoder.decode(raw) for raw in stored.evidence)
-    except msgspec.MsgspecError as error:
+    except _UNDECODABLE as error:
         raise UnreadableBundle(
             "unknown-content",
             f"{path} was written by doctor {header.doctor_version} and this is {__version__}: {error}",

@@ -14,6 +14,7 @@ from doctor.model.target import ProcessRef
 from doctor.procfs.descriptors import Descriptors
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import TICKS_PER_S, Stat
+from doctor.redact import redact_arguments
 from doctor.remote.version import Interpreter, interpreter
 
 _SERVERS = ("gunicorn", "uvicorn", "hypercorn", "daphne", "granian", "uwsgi", "celery", "rq", "dramatiq", "huey",
@@ -79,6 +80,13 @@ def command_line(proc: ProcDir) -> tuple[str, ...]:
 def printable(text: bytes) -> str:
     """Text of the target that any output can carry."""
     return text.decode("utf-8", "backslashreplace")
+
+
+def one_line(cmdline: tuple[str, ...], longest: int) -> str:
+    """A command line for a list: without secrets, and without anything that a terminal obeys."""
+    text = " ".join(redact_arguments(cmdline))
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def listening_ports(proc: ProcDir) -> tuple[int, ...]:

@@ -10,10 +10,13 @@ import psutil
 
 from doctor.errors import AmbiguousTarget, AttachError, UsageError
 from doctor.model.target import ProcessRef, Target
-from doctor.procfs.handle import ProcDir
-from doctor.targets.processes import inspect, listening_ports, printable, python_processes
+from doctor.procfs.handle import GONE, ProcDir
+from doctor.procfs.parse import parse_status
+from doctor.targets.processes import inspect, listening_ports, one_line, printable, python_processes
 
 _LISTED = 10
+_LONGEST_PID = 20
+"""Digits, far beyond any PID: more than these name no process either, but take long to read as a number."""
 _SHOWN_CHARACTERS = 90
 
 
@@ -28,20 +31,22 @@ def resolve(text: str | None, *, children: bool = True) -> Target:
         AmbiguousTarget: several processes match.
         UsageError: the text is malformed.
     """
-    root = _by_pid(int(text)) if text and text.isdecimal() else _choose(text)
+    root = _by_pid(text) if text and text.isdecimal() else _choose(text)
     return Target(root=root, children=_descendants(root) if children else (), host=socket.gethostname())
 
 
-def _by_pid(pid: int) -> ProcessRef:
+def _by_pid(text: str) -> ProcessRef:
+    pid = int(text[:_LONGEST_PID])
     try:
         proc = ProcDir(pid)
-    except (FileNotFoundError, ProcessLookupError, OverflowError):
+    except GONE:
         raise AttachError("no-such-process", f"there is no process {pid}", "doctor ps lists Python processes") from None
     except PermissionError:
         raise AttachError(
             "hidden-process", f"process {pid} is hidden from this user (/proc is mounted with hidepid)", "run as root"
         ) from None
     try:
+        _require_no_thread(proc)
         found = inspect(proc)
         if found is None:
             raise _not_diagnosable(proc)
@@ -52,11 +57,21 @@ def _by_pid(pid: int) -> ProcessRef:
     return found.ref
 
 
+def _require_no_thread(proc: ProcDir) -> None:
+    """The kernel shows a thread below /proc too, as if it were a process; top -H lists such numbers."""
+    try:
+        group = int(parse_status(proc.read("status"))["Tgid"])
+    except GONE:
+        return
+    if group != proc.pid:
+        raise AttachError("thread", f"{proc.pid} is a thread of process {group}", f"doctor diagnose {group}")
+
+
 def _not_diagnosable(proc: ProcDir) -> AttachError:
     try:
         stat = proc.stat()
         program = proc.read("comm").decode(errors="replace").strip()
-    except (FileNotFoundError, ProcessLookupError):
+    except GONE:
         return AttachError("no-such-process", f"process {proc.pid} has just ended", "doctor ps lists Python processes")
     if stat.state in "ZX":
         return AttachError(
@@ -151,6 +166,4 @@ def _descendants(root: ProcessRef) -> tuple[ProcessRef, ...]:
 
 
 def _line(ref: ProcessRef) -> str:
-    text = " ".join(ref.cmdline)
-    shown = text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…"
-    return f"  {ref.pid:>8}  {shown}"
+    return f"  {ref.pid:>8}  {one_line(ref.cmdline, _SHOWN_CHARACTERS)}"

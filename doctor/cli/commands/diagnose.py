@@ -79,7 +79,7 @@ def exit_code(diagnosis: Diagnosis) -> int:
 
 
 def _print(diagnosis: Diagnosis, format_name: str, output: Path | None, *, color: bool, verbose: bool) -> None:
-    from doctor.cli.terminal import terminal_for
+    from doctor.cli.terminal import reader_may_leave, terminal_for
     from doctor.renderers.base import renderers
     from doctor.store import bundle_file
 
@@ -88,4 +88,5 @@ def _print(diagnosis: Diagnosis, format_name: str, output: Path | None, *, color
     if output:
         bundle_file.write(output, text.encode("utf-8", "backslashreplace"))
     else:
-        click.echo(text, nl=False, color=True)
+        with reader_may_leave():
+            click.echo(text, nl=False, color=True)

@@ -30,7 +30,7 @@ def _row(found: PythonProcess, format_name: str) -> dict[str, Any] | None:
     from doctor.procfs.access import denial
     from doctor.procfs.handle import GONE, ProcDir
     from doctor.redact import redact_arguments
-    from doctor.targets.processes import framework, listening_ports
+    from doctor.targets.processes import framework, listening_ports, one_line
 
     try:
         proc = ProcDir(found.ref.pid)
@@ -42,18 +42,14 @@ def _row(found: PythonProcess, format_name: str) -> dict[str, Any] | None:
         return None
     finally:
         proc.close()
-    cmdline = redact_arguments(found.ref.cmdline)
+    cmdline = found.ref.cmdline
     return {
         "pid": found.ref.pid,
         "python": f"{'' if found.implementation == 'CPython' else found.implementation + ' '}{found.ref.python or '?'}",
-        "framework": framework(found.ref.cmdline),
+        "framework": framework(cmdline),
         "ports": ports,
         "threads": found.threads,
         "rss_mb": round(found.rss_bytes / 1e6),
         "attach": "yes" if denied is None else f"no: {denied.reason}",
-        "command": list(cmdline) if format_name == "json" else _short(" ".join(cmdline)),
+        "command": list(redact_arguments(cmdline)) if format_name == "json" else one_line(cmdline, 60),
     }
-
-
-def _short(command_line: str, longest: int = 60) -> str:
-    return command_line if len(command_line) <= longest else command_line[: longest - 1] + "…"

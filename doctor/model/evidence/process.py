@@ -18,13 +18,13 @@ class ProcessSample(Row, frozen=True):
     fds: dict[str, int] | None
     """Open descriptors by kind: file, pipe, tcp, tcp-inbound, tcp-listen, unix, eventpoll, eventfd, …"""
     close_wait: dict[str, int] | None
-    """Sockets whose peer has closed and this process has not, by peer."""
+    """Sockets whose peer has closed and this process has not: by peer, those of clients by the client's host."""
     backlog: int | None
     """Connections that wait in the accept queues of the process's listening sockets."""
     unread_inbound: int | None
     """Accepted connections with bytes that nobody has read yet."""
-    zombies: tuple[int, ...]
-    """PIDs of children that have exited and were not waited for."""
+    zombies: tuple[int, ...] | None
+    """PIDs of children that have exited and were not waited for; None where nobody looked at that moment."""
 
 
 class MemorySplit(Value, frozen=True, kw_only=True):

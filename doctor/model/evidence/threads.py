@@ -49,7 +49,7 @@ class Run(Row, frozen=True):
     """One stay in one wait, from the first to the last tick that saw it.
 
     A blocked thread was not scheduled in between, a running one did not sleep in between. Only a wait with a timeout
-    goes on through wake-ups: many clients wait in short slices.
+    goes on through as many wake-ups as its timeout explains: many clients wait in short slices.
     """
 
     at_s: float
