@@ -127,10 +127,10 @@ def main(seconds: int, counts: list[int]) -> None:
         for threads in counts:
             print(f"\n{threads} threads of 30 frames, {seconds} s a tool")
             print(f"{'':30}{'throughput':>12}{'p99':>8}{'p99 ms':>9}{'cores':>8}")
-            saturated = compare(Path(name), threads, SATURATED_S, seconds)
-            paced = compare(Path(name), threads, 2 * UNIT_S * threads * 1.5, seconds)
+            saturated = list(compare(Path(name), threads, SATURATED_S, seconds))
+            paced = list(compare(Path(name), threads, 2 * UNIT_S * threads * 1.5, seconds))
             for (tool, throughput, *_, cores), (_, _, p99, p99_ms, _) in zip(saturated, paced, strict=True):
-                print(f"{tool:30}{throughput:12.3f}{p99:8.2f}{p99_ms:9.1f}{cores:8.2f}", flush=True)
+                print(f"{tool:30}{throughput:12.3f}{p99:8.2f}{p99_ms:9.2f}{cores:8.2f}")
 
 
 if __name__ == "__main__":

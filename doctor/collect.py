@@ -91,11 +91,11 @@ class _Task(threading.Thread):
 def _end(moment: Capture, tasks: list[_Task]) -> None:
     """Stops what is still at work, such as after an interrupt, and lets go of the processes once nobody reads them."""
     moment.cancel()
-    pyspy.stop()
     until = time.monotonic() + _GRACE_S
     for task in tasks:
-        if task.is_alive():
-            task.join(max(0.0, until - time.monotonic()))
+        while task.is_alive() and time.monotonic() < until:
+            pyspy.stop()  # each time, since a dump may have begun after the last
+            task.join(_GRACE_S / 50)
     if not any(task.is_alive() for task in tasks):
         moment.close()
 

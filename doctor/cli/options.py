@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -60,8 +61,10 @@ def window_s(duration_s: float | None, *, is_quick: bool) -> float:
     """The length of the window that was asked for.
 
     Raises:
-        click.UsageError: both a duration and --quick were given.
+        click.UsageError: both a duration and --quick were given, or a duration that is no number.
     """
+    if duration_s is not None and math.isnan(duration_s):
+        raise click.UsageError("--duration takes a number of seconds")
     if duration_s is not None and is_quick:
         raise click.UsageError("--quick and --duration exclude each other")
     return QUICK_DURATION_S if is_quick else duration_s or DEFAULT_DURATION_S

@@ -78,7 +78,7 @@ def _wanted_cores(process: ProcessView) -> float:
 
 def _usable_cores(process: ProcessView, wanted: float) -> float:
     """One for Python code, which the interpreter lock keeps to one; all for a process that shows it runs without."""
-    return 1.0 if wanted <= _LOCKED_CORES else float(process[Process].cpus)
+    return 1.0 if wanted <= _LOCKED_CORES else float(max(1, process[Process].cpus))
 
 
 def _evidence(hot: HotFunction, cores: float, queue: str | None, window_s: float) -> tuple[str, ...]:

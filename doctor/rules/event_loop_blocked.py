@@ -63,7 +63,7 @@ class EventLoopBlocked(Rule):
             raise NotVisible(
                 Threads, "system calls of the threads may not be read", "doctor preflight names the missing right"
             )
-        looks = process[Threads].ticks
+        looks = max(1, process[Threads].ticks)
         for thread in loops:
             stops = [*self._waiting(thread), *self._running(thread)]
             share = sum(stop.ticks for stop in stops) / looks

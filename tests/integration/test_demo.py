@@ -1,0 +1,86 @@
+"""`doctor demo`: names what it broke, and leaves nothing behind, however it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from doctor.demo.faults import FAULTS
+from doctor.errors import ExitCode
+from integration.looking import MARK, marked
+from services import Completed, run_doctor
+
+SHOP = Path(sys.modules["doctor.demo.faults"].__file__ or "").with_name("shop") / "shop.py"
+NAMED = {
+    "hanging-dependency": ("slow-dependency", "ask_inventory", ["urlopen("]),
+    "cpu-hotspot": ("cpu-hotspot", "edit_distance", ["for j, b in", "row.append("]),
+}
+"""For each fault the finding, and the function and the lines of the shop it points to."""
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_fault_is_named_and_nothing_is_left(fault: str, tmp_path: Path) -> None:
+    """The diagnosis is what was announced, with the shop's own line, and the shop is gone afterwards."""
+    done = demo(tmp_path, "--fault", fault, "--duration", "3")
+    assert done.exit_code == ExitCode.OK, done.stdout + done.stderr
+    text = " ".join(done.stdout.split())
+    if fault in NAMED:
+        finding_id, function, sources = NAMED[fault]
+        named = re.search(rf"cause: {finding_id} at \S*/shop\.py:(\d+) in {function} ", text)
+        assert named, done.stdout
+        assert int(named[1]) in numbers_of(sources)
+    else:
+        assert "Nothing found" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("moment", "line"),
+    [("early", r"doctor demo: gunicorn with .*"), ("late", r"\$ doctor diagnose \d+")],
+)
+def test_an_interrupt_leaves_nothing(moment: str, line: str, tmp_path: Path) -> None:
+    """Ctrl-C while the shop starts, or while it is looked at, takes down all of it and says so."""
+    command = [sys.executable, "-m", "doctor", "demo", "--duration", "30"]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, MARK: moment, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=restore_interrupts,
+    ) as process:
+        assert process.stderr is not None
+        assert any(re.fullmatch(line, said.strip()) for said in process.stderr)
+        process.send_signal(signal.SIGINT)
+        _, complaints = process.communicate(timeout=20)
+    assert process.returncode == ExitCode.INTERRUPTED
+    assert "interrupted" in complaints
+    assert "Traceback" not in complaints
+    assert marked(moment) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def demo(folder: Path, *arguments: str) -> Completed:
+    """A run of the demo, which has left no process and no file."""
+    mark = f"demo-{os.getpid()}-{folder.name}"
+    done = run_doctor("demo", "--no-color", *arguments, env={MARK: mark, "TMPDIR": str(folder)})
+    assert marked(mark) == []
+    assert list(folder.iterdir()) == []
+    return done
+
+
+def restore_interrupts() -> None:
+    """A test that runs in the background has its children ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def numbers_of(sources: list[str]) -> list[int]:
+    """The numbers of the lines of the shop in which one of these texts stands."""
+    lines = SHOP.read_text(encoding="utf-8").splitlines()
+    return [number for number, line in enumerate(lines, 1) if any(source in line for source in sources)]

@@ -1,0 +1,1 @@
+"""The readers of /proc, against the real one."""
