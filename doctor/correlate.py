@@ -32,17 +32,33 @@ def correlate(findings: Sequence[Finding], can_cause: Causes) -> tuple[Finding, 
 
 
 def root_causes(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """The findings that no other explains; notes are remarks, not causes."""
-    return tuple(finding for finding in findings if not finding.causes and finding.level != "note")
+    """The findings that no other explains. Notes are remarks: they are no causes, and explain nothing.
+
+    Of findings that only explain each other the first stands for all.
+    """
+    severe = {finding.ref: finding for finding in findings if finding.level != "note"}
+    unexplained = [finding for finding in severe.values() if not severe.keys() & set(finding.causes)]
+    roots: list[Finding] = []
+    reached: set[str] = set()
+    for finding in (*unexplained, *severe.values()):
+        if finding.ref not in reached:
+            roots.append(finding)
+            reached |= {effect.ref for effect in _chain(finding, severe)}
+    return tuple(roots)
 
 
 def explain(root: Finding, findings: Sequence[Finding]) -> str:
     """A root cause and the chain of its effects as one clause: "A; so B; so C"."""
     by_ref = {finding.ref: finding for finding in findings}
+    return "; so ".join(finding.title for finding in _chain(root, by_ref))
+
+
+def _chain(root: Finding, by_ref: Mapping[str, Finding]) -> list[Finding]:
+    """A finding and all that follows from it, each once, nearest first."""
     chain, todo = [root], list(root.effects)
     while todo:
-        effect = by_ref[todo.pop(0)]
-        if effect not in chain:
+        effect = by_ref.get(todo.pop(0))
+        if effect and effect not in chain:
             chain.append(effect)
             todo += effect.effects
-    return "; so ".join(finding.title for finding in chain)
+    return chain

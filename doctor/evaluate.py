@@ -94,7 +94,7 @@ def _merge(group: list[Finding]) -> Finding:
     if len(group) == 1:
         return worst
     pids = sorted({where.pid for finding in group for where in finding.where})
-    also = (f"the same in {len(group)} processes" + (f": {', '.join(map(str, pids))}" if pids else ""),)
+    also = (f"the same in {len(pids)} processes: {', '.join(map(str, pids))}",) if len(pids) > 1 else ()
     return msgspec.structs.replace(
         worst,
         where=tuple(dict.fromkeys(where for finding in group for where in finding.where)),

@@ -245,7 +245,7 @@ class _Thread:
             now, wait = self._index_at(at_ms), _wait(self.situation, self.stay_at(at_ms))
             index = waits.setdefault(wait, len(waits))
             woken = self._timeline[now].slices - self._timeline[last].slices
-            if runs and runs[-1].wait == index and self._goes_on(last, now, wait, woken):
+            if runs and runs[-1].wait == index and self._goes_on(last, now, wait, woken, runs[-1], at_ms):
                 run = runs[-1]
                 wakeups = run.wakeups + (0 if wait.timeout_s is None else woken)
                 runs[-1] = Run(run.at_s, round(at_ms / 1000 - run.at_s, 3), run.ticks + 1, index, wakeups)
@@ -254,11 +254,12 @@ class _Thread:
             last = now
         return runs
 
-    def _goes_on(self, last: int, now: int, wait: Wait, woken: int) -> bool:
-        """Whether two ticks in equal waits belong to one run."""
+    def _goes_on(self, last: int, now: int, wait: Wait, woken: int, run: Run, at_ms: int) -> bool:
+        """Whether a tick belongs to the run of the last one, which saw an equal wait."""
         slept = any(moment.stay.reason not in _TIMELESS for moment in self._timeline[last : now + 1])
         timeless = wait.reason in _TIMELESS and not (wait.reason == "running" and slept)
-        renewed = wait.timeout_s is not None and woken <= 1 + _TICK_MS / 1000 / max(wait.timeout_s, 0.001)
+        timeouts = 1 + 1.1 * (at_ms / 1000 - run.at_s) / max(wait.timeout_s or 0.0, 0.001)
+        renewed = wait.timeout_s is not None and run.wakeups + woken <= timeouts
         return last == now or renewed or timeless
 
 

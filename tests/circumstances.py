@@ -1,4 +1,4 @@
-"""Circumstances doctor has to cope with, made for real: rights taken away, a PID taken again, no py-spy or a sick one."""
+"""Circumstances doctor has to cope with, made for real: no rights, a PID taken again, py-spy missing or sick."""
 
 from __future__ import annotations
 

@@ -200,7 +200,6 @@ def test_different_conditions_are_not_folded() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.xfail(reason="_merge counts findings, and calls them processes", raises=AssertionError, strict=True)
 def test_two_places_of_one_process_are_not_two_processes() -> None:
     """Two loops of one process, blocked by the same function, are not "the same in 2 processes"."""
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
+
 from services import (
     PROGRAMS,
     Interpreter,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from doctor.correlate import correlate
 from doctor.evaluate import Evaluation
 from doctor.model.bundle import Skipped
@@ -98,7 +96,6 @@ def test_a_crashed_rule_without_findings_is_inconclusive() -> None:
     assert "the rule fd-leak crashed" in found.summary
 
 
-@pytest.mark.xfail(reason="an error that only a note explains is no root cause, and the verdict is ok", strict=True)
 def test_an_error_that_only_a_note_explains_fails() -> None:
     """A server at 85 % of a core gets a note, and a loop that this blocks an error: that is not ok."""
     blocked, hot = finding("event-loop-blocked", "error", "thread:7"), finding("cpu-hotspot", "note", "thread:7")

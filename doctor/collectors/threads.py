@@ -200,17 +200,17 @@ class _Thread:
         self._first = self._first or (sched, cpu_s)
         self._last = (sched, cpu_s)
         self._wait = wait
-        if same and wait.timeout_s is not None and wakeups <= self._timeouts(at_s, wait.timeout_s):
+        if same and wait.timeout_s is not None and self._timed_out(at_s, wakeups, wait.timeout_s):
             self.extend(at_s, wakeups)
         elif same and wait.reason in _TIMELESS and not slept:
             self.extend(at_s)
         else:
             self.runs.append(Run(round(at_s, 3), 0.0, 1, index))
 
-    def _timeouts(self, at_s: float, timeout_s: float) -> float:
-        """How often a wait may have been renewed by its own timeout since the last tick."""
+    def _timed_out(self, at_s: float, wakeups: int, timeout_s: float) -> bool:
+        """Whether nothing but its own timeout has woken the last run so far; a tenth is for timers that fire early."""
         run = self.runs[-1]
-        return 1 + (at_s - run.at_s - run.duration_s) / max(timeout_s, 1e-3)
+        return run.wakeups + wakeups <= 1 + 1.1 * (at_s - run.at_s) / max(timeout_s, 1e-3)
 
     def _slept(self) -> bool:
         """Whether it went to sleep of its own accord since this was last asked."""

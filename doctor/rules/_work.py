@@ -95,10 +95,12 @@ def in_request(frames: tuple[Frame, ...]) -> bool:
 def consumes(frames: tuple[Frame, ...]) -> bool:
     """Whether the stack waits for the next message of a broker.
 
-    What runs inside a consumer's loop, as a message's handler, is work like any other.
+    What runs inside a consumer's loop, as a message's handler, is work like any other; in it an application's function
+    may have any of these names.
     """
-    inner = next((n for n, frame in enumerate(frames) if _passes((frame,), _WORK)), len(frames))
-    return any(frame.function.rpartition(".")[2] in _CONSUMES for frame in frames[:inner])
+    inner = next((n for n, frame in enumerate(frames) if _passes((frame,), _WORK)), None)
+    calls = frames if inner is None else [frame for frame in frames[:inner] if frame.origin != "application"]
+    return any(frame.function.rpartition(".")[2] in _CONSUMES for frame in calls)
 
 
 def waits_for_work(wait: Wait, frames: tuple[Frame, ...]) -> bool:
@@ -119,7 +121,7 @@ def waits_for_work(wait: Wait, frames: tuple[Frame, ...]) -> bool:
         return frames[0].is_in("/threading.py") or calls[0].origin != "application" or len(calls) == 1
     if wait.reason == "disk":
         return False
-    return wait.peer is None or not any(frame.origin == "application" for frame in calls)
+    return wait.peer is None or _is_a_library_s_own(calls)
 
 
 def blocked(thread: ThreadView, *, at_least_s: float) -> Iterator[Blocked]:
@@ -146,6 +148,12 @@ def pools(process: ProcessView) -> list[Pool]:
             name = _COUNTER.sub("", thread.name)
             groups.setdefault((name, root.file, root.function), []).append(thread)
     return [Pool(name, threads) for (name, _, _), threads in groups.items() if len(threads) > 1]
+
+
+def _is_a_library_s_own(calls: Sequence[Frame]) -> bool:
+    """Whether one library, and nobody who calls it, is on the stack: a thread that it started for itself."""
+    packages = {frame.package for frame in calls if frame.origin == "package"}
+    return len(packages) < 2 and not any(frame.origin == "application" for frame in calls)
 
 
 def _passes(frames: tuple[Frame, ...], places: tuple[tuple[str, ...], ...]) -> bool:

@@ -31,6 +31,8 @@ _BLOCKS: tuple[WaitReason, ...] = (
     "other",
 )
 
+_COMPUTES = "computes"
+
 
 class _Stop(NamedTuple):
     """What keeps the loop, in one function."""
@@ -111,7 +113,7 @@ class EventLoopBlocked(Rule):
             _Stop(
                 where=thread.location(max(set(frames), key=frames.count)),
                 function=function,
-                how="computes",
+                how=_COMPUTES,
                 ticks=sum(run.ticks for run in runs),
                 longest_s=max(run.duration_s for run in runs),
                 subjects=(f"function:{function}",),
@@ -126,7 +128,7 @@ class EventLoopBlocked(Rule):
         )
         return Finding(
             level="error" if severe else "warning",
-            confidence="probable",
+            confidence="possible" if worst.how == _COMPUTES else "probable",
             title=f"{worst.function} blocks the event loop: the loop stands still {share:.0%} of the time",
             explanation=(
                 "A coroutine called something that blocks its thread, and all tasks of the loop wait with it. Await an "

@@ -35,8 +35,7 @@ class ZombieChildren(Rule):
         fresh = last - first
         limit = self.threshold("persistent")
         growing = not first - last and len(fresh) >= limit.value
-        lasting = len(persistent) >= limit.value and not _waits_for_children(process)
-        if not lasting and not growing:
+        if _waits_for_children(process) or (len(persistent) < limit.value and not growing):
             return
         yield Finding(
             level="error" if growing else "warning",

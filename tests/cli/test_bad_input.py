@@ -75,11 +75,12 @@ def nothing_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[No
 
 @contextmanager
 def unharmed(target: Service) -> Iterator[str]:
-    """The PID of a target that is, at the end of the block, in the state it was in, with no tracer and all threads."""
+    """The PID of a target that at the end of the block is stopped or not, as before, with no tracer and all threads."""
 
-    def state() -> tuple[str, str, str]:
+    def state() -> tuple[bool, str, str]:
         status = dict(line.split(":\t", 1) for line in Path(f"/proc/{target.pid}/status").read_text().splitlines())
-        return status["State"], status["TracerPid"].strip(), status["Threads"]
+        assert status["State"][0] in "RST"
+        return status["State"][0] == "T", status["TracerPid"], status["Threads"]
 
     before = state()
     assert before[1] == "0"
@@ -244,13 +245,17 @@ def test_a_stopped_target_stays_stopped() -> None:
     assert f"kill -CONT {pid}" in ended.stdout
 
 
-@pytest.mark.parametrize("format_name", FORMATS)
-def test_a_command_line_that_is_not_utf8(format_name: str) -> None:
-    """Bytes that are no text are shown as escapes in every format, and names that are not ASCII as they are."""
+def test_a_command_line_that_is_not_utf8(tmp_path: Path) -> None:
+    """Bytes that are no text are shown as escapes in every format, live and from a bundle."""
+    saved = str(tmp_path / "odd.doctor.gz")
     with service("unicode_name", b"caf\xe9 \xff") as target, unharmed(target) as pid:
-        ended = run("diagnose", pid, *SHORT, "--format", format_name, env={"PYTHONIOENCODING": "utf-8"})
+        ended = run("diagnose", pid, *SHORT, "--save", saved)
     assert ended.code == ExitCode.OK
-    assert r"caf\\xe9 \\xff" in ended.stdout or r"caf\xe9 \xff" in ended.stdout
+    assert r"caf\xe9 \xff" in ended.stdout
+    for format_name, shown in {"text": r"caf\xe9 \xff", "json": r"caf\\xe9 \\xff", "markdown": r"caf\xe9 \xff"}.items():
+        ended = run("diagnose", saved, "--format", format_name)
+        assert ended.code == ExitCode.OK
+        assert shown in ended.stdout
 
 
 def test_a_terminal_that_is_not_utf8(idle: Service) -> None:
@@ -330,7 +335,7 @@ def cpu_s(doctor: subprocess.Popen[str]) -> float:
     return float("inf")
 
 
-@pytest.mark.parametrize("begun_s", [0, 0.02, 0.05, 0.1, 0.2])
+@pytest.mark.parametrize("begun_s", [0, 0.02, 0.1, 0.2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_before_the_capture(number: signal.Signals, begun_s: float, idle: Service) -> None:
     """A signal at any moment of the start, told by the CPU time taken, ends doctor; before it is up, as any program."""
@@ -422,7 +427,6 @@ def test_py_spy_is_missing(idle: Service, tmp_path: Path) -> None:
     ("script", "reason"),
     [
         ("echo 'Error: no luck today' >&2; exit 1", "could not read process {pid}: no luck today"),
-        ("exit 3", "exit code 3"),
         ("kill -SEGV $$", "exit code -11"),
         ("printf '\\377\\376 garbage'", "unexpected output"),
         ("echo '[{{\"thread_id\": 1}}]'", "unexpected output"),

@@ -11,6 +11,13 @@ from doctor.model.evidence import Evidence
 _PACKAGES = re.compile(r"/(site|dist)-packages/")
 _STDLIB = re.compile(r"/lib(64)?/(python3\.\d+t?|pypy3(\.\d+)?)/|/python3\d+\.zip/")
 
+_FRAMEWORKS = {
+    "gunicorn", "uvicorn", "hypercorn", "daphne", "waitress", "cheroot", "werkzeug", "flask", "django", "starlette",
+    "fastapi", "tornado", "aiohttp", "asgiref", "anyio", "celery", "kombu", "billiard", "rq", "dramatiq", "grpc",
+    "uvloop", "trio", "click", "typer",
+}  # fmt: skip
+"""Packages that call a service, and are not called by it."""
+
 Origin = Literal["application", "package", "stdlib"]
 
 
@@ -29,6 +36,12 @@ class Frame(Row, frozen=True):
         if self.file.startswith("<") or _STDLIB.search(self.file):
             return "stdlib"
         return "application"
+
+    @property
+    def package(self) -> str:
+        """The installed package the file belongs to, by the name of its folder; empty for other code."""
+        match = _PACKAGES.search(self.file)
+        return self.file[match.end() :].partition("/")[0] if match else ""
 
     def is_in(self, file_suffix: str, *functions: str) -> bool:
         """Whether the frame is one of these functions of that file; names match with or without their class."""
@@ -85,10 +98,12 @@ class Stacks(Evidence, tag="stacks", frozen=True, kw_only=True):
 def application_frame(frames: tuple[Frame, ...]) -> Frame | None:
     """The line a person should open: the innermost frame of the application's own code.
 
-    A service that is itself installed as a package has none; then the innermost frame of any package, then of any code.
+    A service that is itself installed as a package has none. Then it is the innermost frame of the outermost package
+    that is no server or framework, since it called the others; without one, the innermost frame of all.
     """
-    for origin in ("application", "package", "stdlib"):
-        for frame in frames:
-            if frame.origin == origin:
-                return frame
-    return None
+    own = next((frame for frame in frames if frame.origin == "application"), None)
+    if own:
+        return own
+    packages = [frame for frame in frames if frame.origin == "package" and frame.package not in _FRAMEWORKS]
+    outermost = packages[-1].package if packages else ""
+    return next((frame for frame in packages if frame.package == outermost), frames[0] if frames else None)
