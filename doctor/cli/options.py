@@ -17,10 +17,22 @@ DEFAULT_DURATION_S = 10.0
 QUICK_DURATION_S = 2.0
 _LONGEST_S = 3600.0
 
+
+class Seconds(click.FloatRange):
+    """A range of seconds; click's own lets "nan" through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, if it is one and lies in the range."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number of seconds", param, ctx)
+        return seconds
+
+
 target = click.argument("target", required=False)
 duration = click.option(
     "--duration",
-    type=click.FloatRange(min=0.5, max=_LONGEST_S),
+    type=Seconds(min=0.5, max=_LONGEST_S),
     metavar="SECONDS",
     help=f"How long to look.  [default: {DEFAULT_DURATION_S:.0f}]",
 )
@@ -61,10 +73,8 @@ def window_s(duration_s: float | None, *, is_quick: bool) -> float:
     """The length of the window that was asked for.
 
     Raises:
-        click.UsageError: both a duration and --quick were given, or a duration that is no number.
+        click.UsageError: both a duration and --quick were given.
     """
-    if duration_s is not None and math.isnan(duration_s):
-        raise click.UsageError("--duration takes a number of seconds")
     if duration_s is not None and is_quick:
         raise click.UsageError("--quick and --duration exclude each other")
     return QUICK_DURATION_S if is_quick else duration_s or DEFAULT_DURATION_S

@@ -12,9 +12,6 @@ from doctor.model.view import ProcessView
 from doctor.rules._profile import HotFunction, hottest
 from doctor.rules.base import Rule
 
-_LOCKED_CORES = 1.25
-"""Under one interpreter lock no more is to be had: short native calls give it up for a part of the time only."""
-
 
 class CpuHotspot(Rule):
     """One function takes most of the CPU of a process that has none left.
@@ -35,12 +32,12 @@ class CpuHotspot(Rule):
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding: the hottest function."""
         cores = _wanted_cores(process)
-        if cores / _usable_cores(process, cores) < self.threshold("cores_used").value:
+        if cores / self._usable_cores(process, cores) < self.threshold("cores_used").value:
             return
         hot = hottest(process, self.threshold("share_of_cpu").value)
         if hot is None or hot.samples < self.threshold("samples").value:
             return
-        queue = _queue(process)
+        queue = _queue(process, self.threshold("queue").value)
         yield Finding(
             level=self._level(process, cores, queue),
             confidence="probable" if queue else "possible",
@@ -59,10 +56,14 @@ class CpuHotspot(Rule):
             fingerprint=f"{hot.frame.file}:{hot.frame.function}",
         )
 
+    def _usable_cores(self, process: ProcessView, wanted: float) -> float:
+        """One for code under the interpreter lock; all for a process that shows that it runs without."""
+        return 1.0 if wanted <= self.threshold("locked_cores").value else float(max(1, process[Process].cpus))
+
     def _level(self, process: ProcessView, cores: float, queue: str | None) -> Level:
         if queue:
             return "error"
-        no_reserve = cores / _usable_cores(process, cores) >= self.threshold("reserve").value
+        no_reserve = cores / self._usable_cores(process, cores) >= self.threshold("reserve").value
         return "warning" if no_reserve or not process.is_server else "note"
 
 
@@ -76,11 +77,6 @@ def _wanted_cores(process: ProcessView) -> float:
     return used + waited if waited < used else used
 
 
-def _usable_cores(process: ProcessView, wanted: float) -> float:
-    """One for Python code, which the interpreter lock keeps to one; all for a process that shows it runs without."""
-    return 1.0 if wanted <= _LOCKED_CORES else float(max(1, process[Process].cpus))
-
-
 def _evidence(hot: HotFunction, cores: float, queue: str | None, window_s: float) -> tuple[str, ...]:
     lines = (
         f"the process used or waited for {cores:.2f} cores over {window_s:.1f} s",
@@ -89,14 +85,14 @@ def _evidence(hot: HotFunction, cores: float, queue: str | None, window_s: float
     return (*lines, queue) if queue else lines
 
 
-def _queue(process: ProcessView) -> str | None:
+def _queue(process: ProcessView, at_least: float) -> str | None:
     """What waits because the CPU is used up, if anything does."""
     samples = process[Process].samples
     waiting = [(sample.backlog or 0) + (sample.unread_inbound or 0) for sample in samples]
     queued = sum(1 for count in waiting if count)
-    if queued * 2 > len(waiting):
+    if queued > at_least * len(waiting):
         return f"requests wait unread in {queued} of {len(waiting)} looks, up to {max(waiting)} at once"
-    for_gil = [thread for thread in process.threads if thread.share("gil") >= 0.5]
+    for_gil = [thread for thread in process.threads if thread.share("gil") >= at_least]
     if for_gil:
-        return f"{len(for_gil)} threads wait for the interpreter lock at least half of the time"
+        return f"{len(for_gil)} threads wait for the interpreter lock at least {at_least:.0%} of the time"
     return None

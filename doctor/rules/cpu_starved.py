@@ -38,8 +38,8 @@ class CpuStarved(Rule):
         per_slice_ms = 1000 * (process.runqueue_s or 0.0) / max(1, slices)
         if share < self.threshold("wait_share").value or per_slice_ms < self.threshold("wait_per_slice").value:
             return
-        host = process.find(Host)
-        pressed = host is not None and host.pressure is not None and host.pressure.cpu_some >= share / 2
+        host, needed = process.find(Host), self.threshold("host_pressure").value
+        pressed = host is not None and host.pressure is not None and host.pressure.cpu_some >= needed
         yield Finding(
             level="error" if share >= self.threshold("share_error").value else "warning",
             confidence="confirmed" if pressed else "probable",

@@ -75,7 +75,10 @@ class EventLoopBlocked(Rule):
 
     def _lasting(self, worst: _Stop, looks: int) -> bool:
         """Single waits shorter than a tick cannot be timed; then their number must show them."""
-        return worst.longest_s >= self.threshold("callback").value or worst.ticks >= looks / 4
+        return (
+            worst.longest_s >= self.threshold("callback").value
+            or worst.ticks >= self.threshold("untimed_share").value * looks
+        )
 
     def _waiting(self, thread: ThreadView) -> list[_Stop]:
         """Synchronous waits, by the function they were called from."""

@@ -35,7 +35,9 @@ class ZombieChildren(Rule):
         fresh = last - first
         limit = self.threshold("persistent")
         growing = not first - last and len(fresh) >= limit.value
-        if _waits_for_children(process) or (len(persistent) < limit.value and not growing):
+        if _waits_for_children(process, self.threshold("reaping").value) or (
+            len(persistent) < limit.value and not growing
+        ):
             return
         yield Finding(
             level="error" if growing else "warning",
@@ -56,6 +58,6 @@ class ZombieChildren(Rule):
         )
 
 
-def _waits_for_children(process: ProcessView) -> bool:
+def _waits_for_children(process: ProcessView, share: float) -> bool:
     """Whether a thread of the parent sits in waitpid, so that it will reap the others in their turn."""
-    return process.find(Threads) is not None and any(thread.share("child") > 0.5 for thread in process.threads)
+    return process.find(Threads) is not None and any(thread.share("child") >= share for thread in process.threads)

@@ -162,6 +162,7 @@ def test_several_matches() -> None:
     [
         ("diagnose", "--duration", "0"),
         ("diagnose", "--duration", "nan"),
+        ("demo", "--duration", "nan"),
         ("diagnose", "--duration", "1", "--quick"),
         ("diagnose", "--format", "pdf"),
         ("diagnose", "1", "2"),

@@ -24,8 +24,8 @@ KEYS = {
     "window": "started_at duration_s",
     "verdict": "status summary root_causes",
     "cost": "target_paused_ms doctor_cpu_s bytes_read db_ms",
-    "finding": "ref id level confidence title explanation where subjects measurements evidence fingerprint causes effects"
-    " playbook next",
+    "finding": "ref id level confidence title explanation where subjects measurements evidence fingerprint causes"
+    " effects playbook next",
     "where": "file line function thread pid",
     "measurement": "value unit threshold source",
     "skipped": "collector reason remedy pids rules decisive",
@@ -193,7 +193,7 @@ def test_nothing_was_done_to_the_target(sick: Saved) -> None:
 
 @pytest.mark.parametrize(
     ("format_name", "first"),
-    [("text", "✗ FAIL  pid {pid}"), ("markdown", "## "), ("json", "{{")],
+    [("text", "✗ FAIL  pid {pid}"), ("markdown", "**✗ FAIL** pid {pid}"), ("json", "{{")],
 )
 def test_every_format_says_the_same(format_name: str, first: str, sick: Saved) -> None:
     """Each format begins as it should, names the root cause, the next command, and no secret."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--fault", "fault_name", metavar="NAME", help="What to break; --list names the choices.")
 @click.option("--list", "list_faults", is_flag=True, help="List what can be broken.")
 @click.option(
-    "--duration", type=click.FloatRange(min=2, max=60), default=5.0, metavar="SECONDS", help="How long to look."
+    "--duration", type=options.Seconds(min=2, max=60), default=5.0, metavar="SECONDS", help="How long to look."
 )
 @options.no_color
 def command(fault_name: str | None, list_faults: bool, duration: float, no_color: bool) -> None:
