@@ -19,6 +19,7 @@ from doctor.procfs.handle import GONE, ProcDir
 
 Progress = Callable[[str], None]
 
+_NAP_S = 0.1
 _GRACE_S = 1.0
 """How long a collector that is stopped may take to notice."""
 
@@ -62,22 +63,39 @@ class _Task(threading.Thread):
         self._moment = moment
         self._progress = progress
         self._results: list[Evidence | Skipped] = []
+        self._finished = threading.Event()
 
     def run(self) -> None:
+        try:
+            self._collect()
+            self._progress(self._collector.name)
+        finally:
+            self._finished.set()
+
+    def _collect(self) -> None:
         try:
             for result in self._collector.collect(self._moment):
                 self._results.append(result)
         except Exception as error:  # one collector that fails must not take the others with it
             self._results.append(self._failed(f"it crashed: {type(error).__name__}: {error}"))
-        self._progress(self._collector.name)
 
     def results(self) -> list[Evidence | Skipped]:
         """What it brought by its deadline."""
-        left_s = self._moment.duration_s + self._collector.deadline_s - self._moment.now_s()
-        self.join(max(0.0, left_s))
-        if self.is_alive():
+        deadline_s = self._moment.duration_s + self._collector.deadline_s
+        while self.busy and self._moment.now_s() < deadline_s:
+            self.wait(deadline_s - self._moment.now_s())
+        if self.busy:
             return [*self._results, self._failed(f"no answer within {self._collector.deadline_s:.0f} s of the window")]
         return self._results
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has begun and not finished; `is_alive` is wrong for a thread whose join was interrupted."""
+        return self.ident is not None and not self._finished.is_set()
+
+    def wait(self, longest_s: float) -> None:
+        """Waits for it, but not for long: a signal just before the main thread goes to sleep does not wake it."""
+        self._finished.wait(min(longest_s, _NAP_S))
 
     def _failed(self, reason: str) -> Skipped:
         return Skipped(
@@ -93,10 +111,10 @@ def _end(moment: Capture, tasks: list[_Task]) -> None:
     moment.cancel()
     until = time.monotonic() + _GRACE_S
     for task in tasks:
-        while task.is_alive() and time.monotonic() < until:
+        while task.busy and time.monotonic() < until:
             pyspy.stop()  # each time, since a dump may have begun after the last
-            task.join(_GRACE_S / 50)
-    if not any(task.is_alive() for task in tasks):
+            task.wait(until - time.monotonic())
+    if not any(task.busy for task in tasks):
         moment.close()
 
 

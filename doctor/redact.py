@@ -38,7 +38,7 @@ _PLAIN = re.compile(r"(?i)[\"']?(true|false|yes|no|on|off|none|null|)[\"']?")
 
 _OPTION = re.compile(r"--?([A-Za-z][\w.-]*)(=.*)?", re.DOTALL)
 _ASSIGNMENT = re.compile(r"(-{0,2}[A-Za-z_][\w.-]*)=(.*)", re.DOTALL)
-_PAIR = re.compile(r"(?<![\w.-])([\w.-]+)([\"']?)\s*(=|:(?!:))\s*")
+_PAIR = re.compile(r"(?<![\w.-])([\w.-]+)([\"']?)\s*([=:])\s*")
 _PORT = re.compile(r"\d{1,5}(/|\Z)")
 _QUOTED = re.compile(r"[bBrRfFuU]{0,2}('''|\"\"\"|'|\")(\\.|(?!\1).)*(\1|\Z)", re.DOTALL)
 _UNQUOTED = {"?": r"[^&\s#]*", "&": r"[^&\s#]*", ";": r"[^;]*", ",": r"[^,]*"}

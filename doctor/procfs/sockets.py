@@ -17,8 +17,8 @@ _STATES = {
     "01": "ESTABLISHED", "02": "SYN_SENT", "03": "SYN_RECV", "04": "FIN_WAIT1", "05": "FIN_WAIT2", "06": "TIME_WAIT",
     "07": "CLOSE", "08": CLOSE_WAIT, "09": "LAST_ACK", "0A": LISTEN, "0B": "CLOSING",
 }  # fmt: skip
-_SHARE = 0.02
-"""The part of the time that reading a table again may take."""
+_SHARE = 0.04
+"""The part of a core that reading a table again may take."""
 _UNIX = re.compile(r"[0-9a-f]+: (?:[0-9A-F]+ ){5} *(\d+)(?: (.*))?")
 """The kernel does not escape the path: after a newline in it comes a line that is no row."""
 
@@ -99,10 +99,9 @@ class _Kept(NamedTuple):
 
 
 def _read(proc: ProcDir) -> _Kept:
-    began = time.monotonic()
+    began_cpu_s = time.thread_time()
     table = SocketTable(proc)
-    read_at = time.monotonic()
-    return _Kept(table, due_at=read_at + (read_at - began) / _SHARE)
+    return _Kept(table, due_at=time.monotonic() + (time.thread_time() - began_cpu_s) / _SHARE)
 
 
 def _unix_sockets(proc: ProcDir) -> Iterator[tuple[int, Socket]]:

@@ -208,7 +208,7 @@ def test_without_rights_nothing_found_is_not_healthy(idle: Service) -> None:
 def test_the_target_exits_half_way(reaped: bool) -> None:
     """What was seen before the end is kept, the verdict says that it is partial, and no collector crashes."""
     with service("short_lived") as target:
-        doctor = start_doctor("diagnose", str(target.pid), "--duration", "1.5", "--format", "json")
+        doctor = start_doctor("diagnose", str(target.pid), "--duration", "1", "--format", "json")
         capturing(doctor)
         target.finish() if reaped else target.release()
         ended = end_of(doctor)
@@ -223,7 +223,7 @@ def test_the_target_exits_half_way(reaped: bool) -> None:
 def test_the_pid_is_given_to_another_process() -> None:
     """A process that takes the target's PID during the capture is not taken for the target."""
     with service("short_lived") as target:
-        doctor = start_doctor("diagnose", str(target.pid), "--duration", "2", "--format", "json")
+        doctor = start_doctor("diagnose", str(target.pid), "--duration", "1.5", "--format", "json")
         capturing(doctor)
         target.finish()
         with taking_pid(target.pid):

@@ -78,7 +78,7 @@ def diagnose(target: int | str, *options: str, seconds: float = SECONDS) -> Diag
     assert done.json is not None, f"exit code {done.exit_code}\n{done.stderr}"
     diagnosis = msgspec.json.decode(done.stdout, type=Diagnosis)
     assert done.exit_code == _EXIT_CODES[diagnosis.verdict.status]
-    assert diagnosis.rule_errors == ()
+    assert diagnosis.rule_errors == (), diagnosis.rule_errors
     assert diagnosis.cost.target_paused_ms == 0
     assert all(finding.playbook == finding.id for finding in diagnosis.findings)
     return diagnosis
