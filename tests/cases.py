@@ -170,7 +170,10 @@ def _ref(pid: int, python: str) -> ProcessRef:
 
 def _evidence(pid: int, situation: Situation) -> list[Evidence]:
     specs = [(spec, number) for spec in situation.threads for number in range(1, spec.count + 1)]
-    threads = [_Thread(situation, spec, number, 70 * pid + 1 + n) for n, (spec, number) in enumerate(specs)]
+    threads = [
+        _Thread(situation, spec, number, pid if spec.name == "MainThread" else 70 * pid + 1 + n)
+        for n, (spec, number) in enumerate(specs)
+    ]
     seen: list[Evidence] = [look(pid, situation, threads) for look in (_threads, _stacks, _process)]
     return [one for one in (*seen, _cgroup(pid, situation)) if kind_of(type(one)) not in situation.missing]
 

@@ -38,7 +38,8 @@ def broken_shop(fault: Fault) -> Iterator[int]:
                 "missing-extra", f"the demo needs {package}", "pip install 'service-doctor[demo]', then doctor demo"
             )
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doctor-demo-")))
+        with _uninterrupted():
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="doctor-demo-")))
         with as_file(files("doctor.demo").joinpath("shop")) as source:
             shutil.copytree(source, folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
         inventory = stack.enter_context(_program(folder, "inventory.py"))
@@ -92,21 +93,42 @@ def _process(
     folder: Path, arguments: list[str], environment: dict[str, str], keep: tuple[int, ...] = ()
 ) -> Iterator[subprocess.Popen[str]]:
     """A Python process in a session of its own, so that Ctrl-C reaches doctor alone, which then ends it."""
-    process = subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=os.environ | environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        pass_fds=keep,
-        start_new_session=True,
-    )
+    process = None
     try:
+        with _uninterrupted():
+            process = subprocess.Popen(
+                [sys.executable, *arguments],
+                cwd=folder,
+                env=os.environ | environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                text=True,
+                pass_fds=keep,
+                start_new_session=True,
+            )
         yield process
     finally:
-        _end(process)
+        if process:
+            with _uninterrupted():
+                _end(process)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Puts off an interrupt to the end of the block: one within Popen would leave a process that nobody knows."""
+    interrupts: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: interrupts.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if interrupts:
+        raise KeyboardInterrupt
 
 
 def _end(process: subprocess.Popen[str]) -> None:

@@ -138,29 +138,27 @@ class ProcessView:
         threads, stacks = self[Threads], self.find(Stacks)
         return [ThreadView(self.ref.pid, activity, threads, stacks) for activity in threads.threads]
 
-    @property
-    def cpu_s(self) -> float:
-        """CPU time that all its threads used during the window."""
-        return sum(thread.activity.cpu_s for thread in self.threads)
+    def cpu_s(self, threads: Sequence[ThreadView]) -> float:
+        """CPU time that these threads used during the window."""
+        return sum(thread.activity.cpu_s for thread in threads)
 
-    @property
-    def runqueue_s(self) -> float | None:
-        """Time that its threads, summed, were runnable without a CPU; None where the kernel does not tell."""
-        waits = [thread.activity.runqueue_s for thread in self.threads if thread.activity.runqueue_s is not None]
+    def runqueue_s(self, threads: Sequence[ThreadView]) -> float | None:
+        """Time that these threads, summed, were runnable without a CPU; None where the kernel does not tell."""
+        waits = [thread.activity.runqueue_s for thread in threads if thread.activity.runqueue_s is not None]
         return sum(waits) if waits else None
 
-    @property
-    def kept_from_cpu_s(self) -> float | None:
-        """Time in which it would have run, had others not held the CPUs; None where the kernel does not tell.
+    def kept_from_cpu_s(self, threads: Sequence[ThreadView]) -> float | None:
+        """Time in which these threads would have run, had others not held the CPUs; None where it is not known.
 
         Threads that wait for the interpreter lock wake up again and again and wait for a CPU too, while another
-        thread of the same process runs. So it lost no more than the rest of the cores that it fills in part: one for a
-        process that its interpreter lock holds to one core.
+        thread of the same process runs. So they lost no more than the rest of the cores that they fill in part: one
+        for those that the interpreter lock holds to one core.
         """
-        if self.runqueue_s is None:
+        waited_s, used_s = self.runqueue_s(threads), self.cpu_s(threads)
+        if waited_s is None:
             return None
-        usable_s = max(1, math.ceil(self.cpu_s / self.window_s)) * self.window_s
-        return min(self.runqueue_s, max(0.0, usable_s - self.cpu_s))
+        usable_s = max(1, math.ceil(used_s / self.window_s)) * self.window_s
+        return min(waited_s, max(0.0, usable_s - used_s))
 
     @property
     def is_server(self) -> bool:

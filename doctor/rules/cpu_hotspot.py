@@ -31,15 +31,16 @@ class CpuHotspot(Rule):
 
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding: the hottest function."""
-        cores = _wanted_cores(process)
-        if cores / self._usable_cores(process, cores) < self.threshold("cores_used").value:
+        used, cores = _cores(process)
+        load = cores / self._usable_cores(process, used)
+        if load < self.threshold("cores_used").value:
             return
         hot = hottest(process, self.threshold("share_of_cpu").value)
         if hot is None or hot.samples < self.threshold("samples").value:
             return
         queue = _queue(process, self.threshold("queue").value)
         yield Finding(
-            level=self._level(process, cores, queue),
+            level=self._level(process, load, queue),
             confidence="probable" if queue else "possible",
             title=f"{hot.frame.function} takes {hot.share:.0%} of the CPU, and the process wants {cores:.2f} cores",
             explanation=(
@@ -56,25 +57,26 @@ class CpuHotspot(Rule):
             fingerprint=f"{hot.frame.file}:{hot.frame.function}",
         )
 
-    def _usable_cores(self, process: ProcessView, wanted: float) -> float:
+    def _usable_cores(self, process: ProcessView, used: float) -> float:
         """One for code under the interpreter lock; all for a process that shows that it runs without."""
-        return 1.0 if wanted <= self.threshold("locked_cores").value else float(max(1, process[Process].cpus))
+        return 1.0 if used <= self.threshold("locked_cores").value else float(max(1, process[Process].cpus))
 
-    def _level(self, process: ProcessView, cores: float, queue: str | None) -> Level:
+    def _level(self, process: ProcessView, load: float, queue: str | None) -> Level:
         if queue:
             return "error"
-        no_reserve = cores / self._usable_cores(process, cores) >= self.threshold("reserve").value
+        no_reserve = load >= self.threshold("reserve").value
         return "warning" if no_reserve or not process.is_server else "note"
 
 
-def _wanted_cores(process: ProcessView) -> float:
-    """The cores its Python threads would use on a free machine; threads of native libraries run no Python.
+def _cores(process: ProcessView) -> tuple[float, float]:
+    """The cores its Python threads used, and those they would use on a free machine; native threads run no Python.
 
     A process that waits longer than it runs is starved: then its waits say more about its neighbours than about it.
     """
-    used = sum(thread.activity.cpu_s for thread in process.threads if thread.stacks) / process.window_s
-    waited = (process.kept_from_cpu_s or 0.0) / process.window_s
-    return used + waited if waited < used else used
+    threads = [thread for thread in process.threads if thread.stacks]
+    used = process.cpu_s(threads) / process.window_s
+    waited = (process.kept_from_cpu_s(threads) or 0.0) / process.window_s
+    return used, used + waited if waited < used else used
 
 
 def _evidence(hot: HotFunction, cores: float, queue: str | None, window_s: float) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ class CpuStarved(Rule):
 
     def evaluate(self, process: ProcessView) -> Iterator[Finding]:
         """At most one finding."""
-        ran_s, waited_s = process.cpu_s, process.kept_from_cpu_s
+        ran_s, waited_s = process.cpu_s(process.threads), process.kept_from_cpu_s(process.threads)
         if waited_s is None:
             raise NotVisible(Threads, "this kernel keeps no scheduler statistics", "a kernel with CONFIG_SCHED_INFO")
         wanted_s = ran_s + waited_s
@@ -35,7 +35,7 @@ class CpuStarved(Rule):
             return
         share = waited_s / wanted_s
         slices = sum(thread.activity.slices or 0 for thread in process.threads)
-        per_slice_ms = 1000 * (process.runqueue_s or 0.0) / max(1, slices)
+        per_slice_ms = 1000 * (process.runqueue_s(process.threads) or 0.0) / max(1, slices)
         if share < self.threshold("wait_share").value or per_slice_ms < self.threshold("wait_per_slice").value:
             return
         host, needed = process.find(Host), self.threshold("host_pressure").value

@@ -83,8 +83,13 @@ class EventLoopBlocked(Rule):
     def _waiting(self, thread: ThreadView) -> list[_Stop]:
         """Synchronous waits, by the function they were called from."""
         groups: defaultdict[tuple[str, str], list[tuple[Run, Frame, str, str | None]]] = defaultdict(list)
-        for run, wait in thread.waits(*_BLOCKS):
-            frame = application_frame(thread.frames_during(run, within=_callback))
+        seen = [
+            (run, wait, application_frame(thread.frames_during(run, within=_callback)))
+            for run, wait in thread.waits(*_BLOCKS)
+        ]
+        callers = {wait: frame for _, wait, frame in seen if frame}
+        for run, wait, sampled in seen:
+            frame = sampled or callers.get(wait)  # between two samples: an equal wait was seen there
             if frame:
                 target = f" on {wait.resource}" if wait.resource else ""
                 groups[frame.file, frame.function].append((run, frame, f"{wait.syscall}{target}", wait.peer))

@@ -59,5 +59,11 @@ class ZombieChildren(Rule):
 
 
 def _waits_for_children(process: ProcessView, share: float) -> bool:
-    """Whether a thread of the parent sits in waitpid, so that it will reap the others in their turn."""
-    return process.find(Threads) is not None and any(thread.share("child") >= share for thread in process.threads)
+    """Whether the parent's main thread sits in one waitpid, so that it will reap the others in their turn.
+
+    A thread beside it may watch a helper for ever, and short waits show that it reaps others and passes these over.
+    """
+    if process.find(Threads) is None:
+        return False
+    main = (thread for thread in process.threads if thread.activity.tid == process.ref.pid)
+    return any(run.duration_s >= share * process.window_s for thread in main for run, _ in thread.waits("child"))

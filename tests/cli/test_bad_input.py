@@ -377,6 +377,17 @@ def test_interrupted_while_py_spy_hangs(number: signal.Signals, idle: Service, t
         assert end_of(doctor, timeout_s=5).code == ExitCode.INTERRUPTED
 
 
+def test_interrupted_after_the_window_while_py_spy_hangs(idle: Service, tmp_path: Path) -> None:
+    """The same holds when the window is over and nothing is waited for but py-spy."""
+    python = interpreter_with(tmp_path / "venv", "exec sleep 1000")
+    with unharmed(idle) as pid:
+        doctor = start_doctor("diagnose", pid, *SHORT, python=python)
+        capturing(doctor)
+        eventually(lambda: psutil.Process(doctor.pid).num_threads(), lambda threads: threads == 2)
+        doctor.send_signal(signal.SIGINT)
+        assert end_of(doctor, timeout_s=3).code == ExitCode.INTERRUPTED
+
+
 @pytest.mark.parametrize("arguments", [("rules",), ("ps",), ("explain", "fd-leak"), ("playbook", "show", "fd-leak")])
 def test_a_list_that_nobody_reads_to_its_end(arguments: tuple[str, ...]) -> None:
     """A reader that leaves early, as `head` does, is no failure."""

@@ -24,7 +24,7 @@ def looks() -> dict[str, tuple[Look, Path]]:
         for name, arguments in programs.items():
             groups = stack.enter_context(control_group(memory_mib=LIMIT_MIB))
             folders[name] = groups[0]
-            jobs[name] = later("memory_limit", *arguments, seconds=4, groups=groups)
+            jobs[name] = later("memory_limit", *arguments, seconds=6, groups=groups)
         return {name: (looked, folders[name]) for name, looked in side_by_side(jobs).items()}
 
 
