@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 
 from workload import BINS, BINS_PER_DOUBLING, SHORTEST_S
@@ -26,6 +27,7 @@ from workload import BINS, BINS_PER_DOUBLING, SHORTEST_S
 SERVICE_CPU, TOOL_CPU = 0, 1
 SATURATED_S = 0.0
 UNIT_S = 20e-6
+"""About what a unit costs with the sleep, the wake-up and the interpreter lock around it."""
 
 
 def tools(pid: int, seconds: int, folder: Path) -> dict[str, list[str]]:
@@ -59,12 +61,9 @@ class Stretch:
 
     @property
     def p99_ms(self) -> float:
-        wanted, seen = 0.99 * sum(self._counts), 0
-        for bin_, count in enumerate(self._counts):
-            seen += count
-            if seen >= wanted:
-                break
-        return 1000 * SHORTEST_S * 2 ** ((bin_ + 1) / BINS_PER_DOUBLING)
+        wanted = 0.99 * sum(self._counts)
+        slowest = next(bin_ for bin_, seen in enumerate(accumulate(self._counts)) if seen >= wanted)
+        return 1000 * SHORTEST_S * 2 ** ((slowest + 1) / BINS_PER_DOUBLING)
 
 
 @contextmanager

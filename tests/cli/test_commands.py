@@ -16,7 +16,7 @@ from doctor.model.evidence import kind_of, kinds
 from doctor.rules.base import rules
 from services import Completed, Service, run_doctor, service
 
-SHORT = ("--duration", "0.5")
+from .runs import SHORT
 
 KEYS = {
     "": "schema doctor_version target window verdict findings checked skipped rule_errors cost",
