@@ -8,12 +8,12 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 
 from doctor.backends import pyspy
 from doctor.collectors.base import Capture, Collector, collectors
 from doctor.model.bundle import Bundle, Cost, Skipped, Window
-from doctor.model.evidence import Evidence
+from doctor.model.evidence import Evidence, kind_of
 from doctor.model.target import ProcessRef, Target
 from doctor.procfs.handle import GONE, ProcDir
 
@@ -37,7 +37,7 @@ def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
         for task in tasks:
             task.start()
         results = [result for task in tasks for result in task.results()]
-        gone = _gone(moment)
+        gone = tuple(_gone(moment, results))
         read = sum(proc.bytes_read for proc in moment.proc.values())
         duration_s = min(moment.now_s(), duration_s)
     finally:
@@ -118,29 +118,42 @@ def _end(moment: Capture, tasks: list[_Task]) -> None:
         moment.close()
 
 
-def _gone(moment: Capture) -> list[Skipped]:
-    """Processes that ended while they were looked at, or whose PID is another's by now."""
-    gone = []
+def _gone(moment: Capture, results: Sequence[Evidence | Skipped]) -> Iterator[Skipped]:
+    """Processes that ended while they were looked at, or whose PID is another's by now, and what that cost."""
+    told = {(kind_of(type(result)), result.pid) for result in results if isinstance(result, Evidence)}
+    told |= {
+        (result.collector, pid) for result in results if isinstance(result, Skipped) for pid in result.pids or (None,)
+    }
     for ref in moment.target.processes:
         proc = moment.proc.get(ref.pid)
         if proc is None or not proc.alive():
-            gone.append(_ended(ref, is_root=ref is moment.target.root))
-    return gone
+            reason = _end_of(ref)
+            is_root = ref is moment.target.root
+            yield _ended("process", ref, reason, decisive=is_root)
+            for collector in collectors():
+                if collector.name != "process" and not told & {(collector.name, ref.pid), (collector.name, None)}:
+                    yield _ended(collector.name, ref, reason, decisive=is_root and collector.decisive)
 
 
-def _ended(ref: ProcessRef, *, is_root: bool) -> Skipped:
-    reason = f"process {ref.pid} ended during the capture: what is said of it is partial"
+def _end_of(ref: ProcessRef) -> str:
     try:
         successor = ProcDir(ref.pid)
-        if successor.stat().start_ticks != ref.start_ticks:
-            reason = f"process {ref.pid} ended during the capture and its PID was reused by another process"
-        successor.close()
+        try:
+            reused = successor.stat().start_ticks != ref.start_ticks
+        finally:
+            successor.close()
     except GONE:
-        pass
+        reused = False
+    if reused:
+        return f"process {ref.pid} ended during the capture and its PID was reused by another process"
+    return f"process {ref.pid} ended during the capture: what is said of it is partial"
+
+
+def _ended(collector: str, ref: ProcessRef, reason: str, *, decisive: bool) -> Skipped:
     return Skipped(
-        collector="process",
+        collector=collector,
         reason=reason,
         remedy="diagnose the process that took its place: doctor ps",
         pids=(ref.pid,),
-        decisive=is_root,
+        decisive=decisive,
     )

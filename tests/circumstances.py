@@ -65,7 +65,7 @@ def interpreter_without(folder: Path) -> Path:
     """A Python with all that doctor needs except py-spy, which is looked for beside it first and then on PATH."""
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    packages = Path(sysconfig.get_path("purelib", "venv", {"base": str(folder)}))
+    packages = folder / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
     (packages / "doctor-tests.pth").write_text(f"{sysconfig.get_path('purelib')}\n{ROOT}\n")
     return python
 

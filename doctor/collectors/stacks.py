@@ -49,7 +49,7 @@ class StacksCollector(Collector):
             try:
                 samplers.append(_Sampler(ref, proc))
             except GONE:
-                yield self.skipped(_unread(proc), (ref.pid,))
+                continue
         if len(present) > _MAX_PROCESSES:
             yield _too_many([ref.pid for ref, _ in present[_MAX_PROCESSES:]])
         _sample(capture, samplers)
@@ -63,16 +63,6 @@ def _too_many(pids: list[int]) -> Skipped:
         reason=f"{len(pids)} further processes of this service were not sampled, to stay within the CPU budget",
         remedy="name one of them: doctor diagnose PID",
         pids=tuple(pids),
-    )
-
-
-def _unread(proc: ProcDir) -> Denial:
-    if proc.alive():
-        return Denial(
-            f"the window was too short to read the stacks of process {proc.pid}", "look longer: --duration 10"
-        )
-    return Denial(
-        f"process {proc.pid} ended before its stacks could be read", "diagnose what took its place: doctor ps lists it"
     )
 
 
@@ -163,8 +153,9 @@ class _Sampler:
                 ),
                 (self._ref.pid,),
             )
-        else:
-            yield collector.skipped(_unread(self._proc), (self._ref.pid,))
+        elif self._proc.alive():
+            too_short = f"the window was too short to read the stacks of process {self._ref.pid}"
+            yield collector.skipped(Denial(too_short, "look longer: --duration 10"), (self._ref.pid,))
 
     def _evidence(self) -> Stacks:
         return Stacks(
