@@ -51,7 +51,9 @@ class ProcessCollector(Collector):
         zombies_due_s = 0.0
         for at_s in Pace(capture, capture.duration_s / _TICKS, _SHARE).ticks():
             zombies = _zombies() if at_s >= zombies_due_s else None
-            zombies_due_s = zombies_due_s if zombies is None else at_s + _ZOMBIES_INTERVAL_S
+            zombies_due_s = (
+                zombies_due_s if zombies is None else at_s + min(_ZOMBIES_INTERVAL_S, capture.duration_s / 3)
+            )
             tables.forget()
             for one in series:
                 one.sample(at_s, None if zombies is None else zombies.get(one.pid, ()))

@@ -138,6 +138,12 @@ class ProcessView:
         threads, stacks = self[Threads], self.find(Stacks)
         return [ThreadView(self.ref.pid, activity, threads, stacks) for activity in threads.threads]
 
+    @property
+    def watched_s(self) -> float:
+        """From the first to the last look at its threads; less than the window where doctor itself waited for a CPU."""
+        looked = [thread.activity for thread in self.threads]
+        return max(one.last_s for one in looked) - min(one.first_s for one in looked) if looked else 0.0
+
     def cpu_s(self, threads: Sequence[ThreadView]) -> float:
         """CPU time that these threads used during the window."""
         return sum(thread.activity.cpu_s for thread in threads)

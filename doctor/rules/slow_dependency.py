@@ -83,7 +83,7 @@ class SlowDependency(Rule):
     def _level(self, process: ProcessView, longest: Blocked) -> Level:
         whole_window = (
             longest.wait.timeout_s is None
-            and longest.run.duration_s >= self.threshold("whole_window").value * process.window_s
+            and longest.run.duration_s >= self.threshold("whole_window").value * process.watched_s
         )
         return "error" if whole_window or longest.run.duration_s >= self.threshold("wait_error").value else "warning"
 

@@ -55,7 +55,7 @@ class ThreadPoolStarved(Rule):
         queue = _queue(process)
         shortest_s = min(one.run.duration_s for one in stuck)
         reason, alike = Counter(_waits_on(one) for one in stuck).most_common(1)[0]
-        whole_window = shortest_s >= self.threshold("whole_window").value * process.window_s
+        whole_window = shortest_s >= self.threshold("whole_window").value * process.watched_s
         return Finding(
             level="error" if queue or whole_window else "warning",
             confidence="confirmed" if queue and whole_window else "probable",

@@ -32,11 +32,13 @@ def test_it_counts_connections_that_the_peer_has_closed() -> None:
 
 
 def test_it_names_zombies() -> None:
-    """Exactly the children that were not waited for are named, in every sample."""
+    """Exactly the children that were not waited for are named, in every look at them."""
     with service("zombie_children", "sick") as parent:
         evidence = look(ProcessCollector(), parent.pid, Process)
         children = tuple(sorted(parent.facts["children"]))
-    assert {sample.zombies for sample in evidence.samples} == {children}
+    looks = [sample.zombies for sample in evidence.samples if sample.zombies is not None]
+    assert len(looks) > 1
+    assert set(looks) == {children}
 
 
 def test_it_splits_memory_and_knows_the_limits() -> None:
