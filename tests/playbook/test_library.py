@@ -138,7 +138,7 @@ def test_a_fix_without_code_before_shows_only_what_it_has() -> None:
     """The headings of code examples appear only with their code."""
     text = to_markdown(LEAKY_TAP)
     assert "Before:" not in text
-    assert "After:\n\n```\ntap.washer = new()\n```" in text
+    assert "After:\n\n```python\ntap.washer = new()\n```" in text
 
 
 def test_list_prints_a_table_with_every_playbook() -> None:
