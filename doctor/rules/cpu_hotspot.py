@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from statistics import NormalDist
 
 from doctor.model.evidence.process import Process
 from doctor.model.evidence.stacks import Stacks
@@ -19,9 +21,9 @@ class CpuHotspot(Rule):
     Symptom: requests are slow, the process uses a core or nearly one, and adding threads does not help.
     Evidence: CPU time of the process, and the time it was kept from a CPU, against the window; on-CPU samples of its
     stacks; queues in front of it.
-    Threshold: the process is near the one core its interpreter lock allows, and more than half of its on-CPU samples
-    pass through one function. Without a queue, and with some reserve left, a server only gets a note: it meets its
-    load.
+    Threshold: the process is near the one core its interpreter lock allows, and so many of its on-CPU samples pass
+    through one function that its share is above one half beyond doubt. Without a queue, and with some reserve left, a
+    server only gets a note: it meets its load.
     Not to be confused with: `cpu-throttled` and `cpu-starved`, where the process is kept from the CPU it wants;
     `event-loop-blocked`, which a hot function on the loop's thread brings about.
     """
@@ -36,7 +38,7 @@ class CpuHotspot(Rule):
         if load < self.threshold("cores_used").value:
             return
         hot = hottest(process, self.threshold("share_of_cpu").value)
-        if hot is None or hot.samples < self.threshold("samples").value:
+        if hot is None or self._chance(hot) > self.threshold("chance").value:
             return
         queue = _queue(process, self.threshold("queue").value)
         yield Finding(
@@ -60,6 +62,13 @@ class CpuHotspot(Rule):
     def _usable_cores(self, process: ProcessView, used: float) -> float:
         """One for code under the interpreter lock; all for a process that shows that it runs without."""
         return 1.0 if used <= self.threshold("locked_cores").value else float(max(1, process[Process].cpus))
+
+    def _chance(self, hot: HotFunction) -> float:
+        """How probable as many hits are for a function that takes no more than the share to exceed."""
+        share = self.threshold("share_of_cpu").value
+        spread = math.sqrt(hot.samples * share * (1 - share))
+        hits = hot.share * hot.samples - 0.5  # continuity correction: counts are whole, the normal distribution is not
+        return 1 - NormalDist(hot.samples * share, spread).cdf(hits)
 
     def _level(self, process: ProcessView, load: float, queue: str | None) -> Level:
         if queue:

@@ -32,7 +32,7 @@ NAMED = {
 @pytest.mark.parametrize("fault", FAULTS)
 def test_the_fault_is_named_and_nothing_is_left(fault: str, tmp_path: Path) -> None:
     """The diagnosis is what was announced, with the shop's own line, and the shop is gone afterwards."""
-    done = demo(tmp_path, "--fault", fault, "--duration", "3")
+    done = demo(tmp_path, "--fault", fault, "--duration", "5")
     assert done.exit_code == ExitCode.OK, done.stdout + done.stderr
     text = " ".join(done.stdout.split())
     if fault in NAMED:
