@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from doctor.backends import pyspy
 from doctor.collectors.base import Capture, Collector, collectors
@@ -24,20 +24,27 @@ _GRACE_S = 1.0
 """How long a collector that is stopped may take to notice."""
 
 
-def collect(target: Target, duration_s: float, progress: Progress) -> Bundle:
+def collect(
+    target: Target, duration_s: float, progress: Progress, kinds: Collection[type[Evidence]] | None = None
+) -> Bundle:
     """Looks at a target for `duration_s` seconds and returns all that was seen.
 
-    `progress` is called with each collector's name as it finishes.
+    Args:
+        target: the processes to look at.
+        duration_s: the length of the window; in one without length each collector looks once.
+        progress: called with each collector's name as it finishes.
+        kinds: the evidence to gather; without it, all there is.
     """
     began_cpu_s = time.process_time() + pyspy.cpu_s()
     started_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
     moment = Capture(target, duration_s)
-    tasks = [_Task(collector, moment, progress) for collector in collectors()]
+    chosen = [collector for collector in collectors() if kinds is None or collector.kind in kinds]
+    tasks = [_Task(collector, moment, progress) for collector in chosen]
     try:
         for task in tasks:
             task.start()
         results = [result for task in tasks for result in task.results()]
-        gone = tuple(_gone(moment, results))
+        gone = tuple(_gone(moment, chosen, results))
         read = sum(proc.bytes_read for proc in moment.proc.values())
         duration_s = min(moment.now_s(), duration_s)
     finally:
@@ -118,7 +125,7 @@ def _end(moment: Capture, tasks: list[_Task]) -> None:
         moment.close()
 
 
-def _gone(moment: Capture, results: Sequence[Evidence | Skipped]) -> Iterator[Skipped]:
+def _gone(moment: Capture, chosen: Sequence[Collector], results: Sequence[Evidence | Skipped]) -> Iterator[Skipped]:
     """Processes that ended while they were looked at, or whose PID is another's by now, and what that cost."""
     told = {(kind_of(type(result)), result.pid) for result in results if isinstance(result, Evidence)}
     told |= {
@@ -130,7 +137,7 @@ def _gone(moment: Capture, results: Sequence[Evidence | Skipped]) -> Iterator[Sk
             reason = _end_of(ref)
             is_root = ref is moment.target.root
             yield _ended("process", ref, reason, decisive=is_root)
-            for collector in collectors():
+            for collector in chosen:
                 if collector.name != "process" and not told & {(collector.name, ref.pid), (collector.name, None)}:
                     yield _ended(collector.name, ref, reason, decisive=is_root and collector.decisive)
 

@@ -7,6 +7,8 @@
     │   ├── UnwritableOutput           the output file cannot be written
     │   └── MissingExtra               an optional dependency is not installed
     ├── AttachError           exit 5   there is nothing doctor can read
+    │   ├── UnknownLayout              no table says where this Python keeps what
+    │   └── CannotRead                 the memory of this process or core file holds no interpreter doctor can read
     └── InvalidDefinition     exit 1   a rule, collector, playbook or threshold file of doctor is malformed
 
 A collector or rule that cannot do its work raises none of these: that is a value, `model.bundle.Skipped`.
@@ -68,6 +70,14 @@ class AttachError(DoctorError):
     """There is no process to read, or nothing of it may be read."""
 
     exit_code = ExitCode.NO_ATTACH
+
+
+class UnknownLayout(AttachError):
+    """No table says where this Python keeps its data, or it contradicts the one there is."""
+
+
+class CannotRead(AttachError):
+    """The memory of a process or core file holds no interpreter that doctor can read, or not enough of it."""
 
 
 class InvalidDefinition(DoctorError):

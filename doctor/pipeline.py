@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
@@ -14,21 +14,27 @@ from doctor.collect import Progress, collect
 from doctor.correlate import correlate
 from doctor.evaluate import evaluate
 from doctor.model.bundle import Bundle
-from doctor.model.diagnosis import DiagnosedProcess, DiagnosedTarget, Diagnosis
+from doctor.model.diagnosis import Diagnosis, diagnosed
+from doctor.model.evidence import Evidence
 from doctor.model.finding import Finding
-from doctor.model.target import ProcessRef, Target
+from doctor.model.target import Target
 from doctor.playbook.library import match
 from doctor.redact import redact
 from doctor.rules.base import rules
 from doctor.verdict import verdict
 
 
-def capture(target: Target, duration_s: float, progress: Progress = lambda _: None) -> Bundle:
+def capture(
+    target: Target,
+    duration_s: float,
+    progress: Progress = lambda _: None,
+    kinds: Collection[type[Evidence]] | None = None,
+) -> Bundle:
     """Looks at a target for `duration_s` seconds; what comes back holds no secrets.
 
-    `progress` is called with the name of each collector as it finishes.
+    `progress` is called with the name of each collector as it finishes; `kinds` is the evidence to gather, if not all.
     """
-    return redact(collect(target, duration_s, progress))
+    return redact(collect(target, duration_s, progress, kinds))
 
 
 def diagnose(bundle: Bundle) -> Diagnosis:
@@ -36,14 +42,9 @@ def diagnose(bundle: Bundle) -> Diagnosis:
     evaluation = evaluate(bundle, rules().values())
     linked = correlate(evaluation.findings, can_cause())
     findings = tuple(_with_playbook(finding, bundle.target.root.pid) for finding in linked)
-    root = _process(bundle.target.root)
     return Diagnosis(
         doctor_version=__version__,
-        target=DiagnosedTarget(
-            **msgspec.structs.asdict(root),
-            host=bundle.target.host,
-            children=tuple(_process(child) for child in bundle.target.children),
-        ),
+        target=diagnosed(bundle.target),
         window=bundle.window,
         verdict=verdict(findings, evaluation),
         findings=findings,
@@ -67,7 +68,3 @@ def _with_playbook(finding: Finding, root_pid: int) -> Finding:
     return msgspec.structs.replace(
         finding, playbook=playbook.id, next=f"doctor playbook show {playbook.id} --pid {pid}"
     )
-
-
-def _process(ref: ProcessRef) -> DiagnosedProcess:
-    return DiagnosedProcess(pid=ref.pid, cmdline=ref.cmdline, python=ref.python, started_at=ref.started_at)

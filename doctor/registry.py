@@ -15,14 +15,14 @@ T = TypeVar("T")
 def discover(package: str, base: type[T]) -> dict[str, T]:
     """One instance of the `base` subclass that each module of `package` defines, by module name, sorted.
 
-    Modules called `base`, or with a leading underscore, hold what the others share.
+    Modules called `base`, or with a leading underscore, hold what the others share; folders hold other kinds of parts.
 
     Raises:
         InvalidDefinition: a module defines no such class, or several.
     """
     found: dict[str, T] = {}
     for module_info in sorted(iter_modules(import_module(package).__path__), key=lambda info: info.name):
-        if module_info.name == "base" or module_info.name.startswith("_"):
+        if module_info.ispkg or module_info.name == "base" or module_info.name.startswith("_"):
             continue
         found[module_info.name] = _the_one(f"{package}.{module_info.name}", base)()
     return found

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import re
 import select
 import signal
 import socket
@@ -20,12 +19,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
 import pytest
+
+from interpreters import OWN, Interpreter
 
 PROGRAMS = Path(__file__).resolve().parents[1] / "fixtures" / "services"
 
@@ -101,20 +101,24 @@ class Service:
             self._process.wait()
 
 
+@contextmanager
 def service(
     program: str,
     *args: str | bytes,
-    python: str = sys.executable,
+    python: Interpreter = OWN,
     env: Mapping[str, str] | None = None,
     groups: Sequence[Path] = (),
     deadline: float = 20.0,
-) -> AbstractContextManager[Service]:
+) -> Iterator[Service]:
     """A program of `fixtures/services` in the state its docstring names, on any interpreter.
 
     `groups` are folders of control groups to run in, see `control_group`.
     """
-    environment = {**(env or {}), "CGROUPS": ":".join(map(str, groups))}
-    return running([python, str(PROGRAMS / f"{program}.py"), *args], env=environment, deadline=deadline)
+    with python.sees(PROGRAMS) as programs:
+        environment = {"PYTHONPATH": str(programs), **(env or {}), "CGROUPS": ":".join(map(str, groups))}
+        argv = [*python.command, str(programs / f"{program}.py"), *args]
+        with running(argv, env=environment, deadline=deadline) as target:
+            yield target
 
 
 def dependency(delay: float | str) -> AbstractContextManager[Service]:
@@ -257,34 +261,6 @@ def run_doctor(*args: str, timeout: float = 60.0, env: Mapping[str, str] | None 
     return Completed(done.returncode, done.stdout, done.stderr, parsed)
 
 
-@dataclass(frozen=True, order=True)
-class Interpreter:
-    """A CPython that is installed here."""
-
-    version: tuple[int, int, int]
-    path: str
-
-    def __str__(self) -> str:
-        return ".".join(map(str, self.version))
-
-
-@cache
-def interpreters() -> tuple[Interpreter, ...]:
-    """Every CPython from 3.8 on in PATH and in pyenv, oldest first, one of each version."""
-    folders = [Path(folder) for folder in os.environ.get("PATH", "").split(os.pathsep) if folder]
-    folders += Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")).glob("versions/*/bin")
-    candidates = {Path(sys.executable)}
-    for folder in folders:
-        if folder.name != "shims":
-            candidates |= {file for file in folder.glob("python3*") if re.fullmatch(r"python3(\.\d+)?", file.name)}
-    found: dict[tuple[int, int, int], Interpreter] = {}
-    for path in sorted({candidate.resolve() for candidate in candidates}):
-        interpreter = _interpreter(path)
-        if interpreter:
-            found.setdefault(interpreter.version, interpreter)
-    return tuple(sorted(found.values()))
-
-
 def line_of(program: str, marker: str) -> int:
     """The number of the line of a program that ends with "# marker: …"."""
     lines = (PROGRAMS / f"{program}.py").read_text(encoding="utf-8").splitlines()
@@ -379,16 +355,3 @@ def _limits(
 def _remove(groups: Sequence[Path]) -> None:
     for group in groups:
         group.rmdir()
-
-
-def _interpreter(path: Path) -> Interpreter | None:
-    code = "import platform as p, sys; print(p.python_implementation(), *sys.version_info[:3])"
-    try:
-        done = subprocess.run([path, "-c", code], capture_output=True, text=True, timeout=20, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    implementation, _, numbers = done.stdout.strip().partition(" ")
-    version = tuple(map(int, numbers.split()))
-    if implementation != "CPython" or version < (3, 8):
-        return None
-    return Interpreter(version=(version[0], version[1], version[2]), path=str(path))

@@ -20,16 +20,15 @@ from typing import Any
 import psutil
 import pytest
 
+from interpreters import Interpreter, interpreters, oldest_and_newest
 from services import (
     PROGRAMS,
-    Interpreter,
     NotReady,
     Service,
     control_group,
     dependency,
     group_members,
     gunicorn,
-    interpreters,
     line_of,
     load,
     run_doctor,
@@ -83,7 +82,7 @@ def test_every_program_reaches_its_state_and_is_reaped(
     assert_gone(running)
 
 
-@pytest.mark.parametrize("python", sorted({interpreters()[0], interpreters()[-1]}), ids=str)
+@pytest.mark.parametrize("python", oldest_and_newest(), ids=str)
 def test_the_plain_programs_run_on_old_and_new_interpreters(
     python: Interpreter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,7 +90,7 @@ def test_the_plain_programs_run_on_old_and_new_interpreters(
     monkeypatch.chdir(tmp_path)
     for case in PLAIN:
         if case[0] != "memory_limit" and case[:2] != ("blocked_loop", "blocked-cpu"):  # slow, and nothing version-bound
-            with service(str(case[0]), *case[1:], python=python.path) as running:
+            with service(str(case[0]), *case[1:], python=python) as running:
                 assert running.stderr == ""
             assert_gone(running)
 
@@ -274,6 +273,16 @@ def test_interpreters_are_found_once_each() -> None:
     assert sys.version_info[:3] in found
     assert found == sorted(set(found))
     assert found[0] >= (3, 8)
+
+
+@pytest.mark.parametrize("python", [python for python in interpreters() if python.root], ids=str)
+def test_a_program_runs_in_a_root_of_its_own(python: Interpreter) -> None:
+    """An interpreter that sees nothing of this machine is handed the program, and nothing of that is left there."""
+    with service("unicode_name", NOT_UTF8, python=python) as running:
+        assert Path(f"/proc/{running.pid}/root").readlink() == Path(str(python.root))
+        assert running.stderr == ""
+    assert_gone(running)
+    assert list(Path(str(python.root), "tmp").glob("doctor-test-*")) == []
 
 
 @pytest.mark.parametrize(("program", "marker"), [("cpu_hotspot", "hot"), ("hanging_dependency", "call")])

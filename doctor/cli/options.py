@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Any, TypeVar
@@ -36,6 +35,12 @@ duration = click.option(
     metavar="SECONDS",
     help=f"How long to look.  [default: {DEFAULT_DURATION_S:.0f}]",
 )
+sampling = click.option(
+    "--duration",
+    type=Seconds(min=0.5, max=_LONGEST_S),
+    metavar="SECONDS",
+    help="Sample for so long; without it, look once.",
+)
 quick = click.option("--quick", is_flag=True, help=f"Look for {QUICK_DURATION_S:.0f} seconds only.")
 children = click.option(
     "--children/--no-children", default=True, help="Diagnose the worker processes with their master.  [default: yes]"
@@ -48,25 +53,23 @@ quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.
 verbose = click.option("-v", "--verbose", is_flag=True, help="Explain each finding.")
 
 
-@cache
-def _formats() -> tuple[str, ...]:
+def _formats(folder: str) -> tuple[str, ...]:
     """Names of the renderers, from their folder alone: importing them would cost every start-up."""
-    folder = Path(__file__).parent.parent / "renderers"
-    names = (module.name for module in iter_modules([str(folder)]))
+    path = Path(__file__).parent.parent / folder
+    names = (module.name for module in iter_modules([str(path)]) if not module.ispkg)
     return tuple(sorted(name for name in names if name != "base" and not name.startswith("_")))
 
 
-def format_option(command: F) -> F:
-    """`--format`, with every renderer as a choice."""
-    option = click.option(
+def format_option(folder: str, printed: str) -> Callable[[F], F]:
+    """`--format`, with every renderer of a folder of `doctor` as a choice."""
+    return click.option(
         "--format",
         "format_name",
-        type=click.Choice(_formats()),
+        type=click.Choice(_formats(folder)),
         default="text",
         show_default=True,
-        help="How to print the diagnosis.",
+        help=f"How to print the {printed}.",
     )
-    return option(command)
 
 
 def window_s(duration_s: float | None, *, is_quick: bool) -> float:

@@ -1,4 +1,4 @@
-"""Where a diagnosing command gets its bundle from: a live target, looked at now, or a file."""
+"""Where a command gets its bundle from: a live target, looked at now, or a file."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from doctor.errors import UnwritableOutput
+from doctor.errors import UnwritableOutput, UsageError
 
 if TYPE_CHECKING:
     from doctor.model.bundle import Bundle
+    from doctor.model.evidence import Evidence
+
+_ELF_HEAD = 18
+"""As far as the field that says what kind of ELF file it is; 4 is a core."""
+_GZIP = b"\x1f\x8b"
 
 
 def saved_bundle(text: str | None) -> Path | None:
@@ -34,8 +40,59 @@ def saved_bundle(text: str | None) -> Path | None:
     return path if is_bundle(path) or text.endswith(SUFFIX) else None
 
 
-def look(text: str | None, duration_s: float, *, children: bool, quiet: bool) -> Bundle:
-    """Resolves TARGET and captures it, with progress on a terminal's stderr.
+def core_file(text: str | None) -> Path | None:
+    """The core file that TARGET names, gzipped or not, if it names one."""
+    path = Path(text) if text is not None and not text.isdecimal() else None
+    if path is None or not path.is_file():
+        return None
+    import gzip
+
+    try:
+        head = path.open("rb").read(_ELF_HEAD)
+        if head.startswith(_GZIP):
+            head = gzip.open(path).read(_ELF_HEAD)
+    except (OSError, EOFError, zlib.error):
+        return None
+    return path if head.startswith(b"\x7fELF") and head[16:18] in (b"\4\0", b"\0\4") else None
+
+
+def evidence(
+    text: str | None,
+    duration_s: float,
+    *,
+    children: bool,
+    quiet: bool,
+    kinds: Collection[type[Evidence]] | None = None,
+) -> Bundle:
+    """What is known of TARGET: from its file, or from a look at it now.
+
+    Raises:
+        DoctorError: there is no such target, or its file cannot be read.
+    """
+    core = core_file(text)
+    if core:
+        raise UsageError(
+            "core-file",
+            f"{core} is a core file, and this version of doctor reads live processes and bundles only",
+            "name the process while it lives: doctor stacks PID",
+        )
+    saved = saved_bundle(text)
+    if saved is None:
+        return look(text, duration_s, children=children, quiet=quiet, kinds=kinds)
+    from doctor.store import bundle_file
+
+    return bundle_file.load(saved)
+
+
+def look(
+    text: str | None,
+    duration_s: float,
+    *,
+    children: bool,
+    quiet: bool,
+    kinds: Collection[type[Evidence]] | None = None,
+) -> Bundle:
+    """Resolves TARGET and captures it, with progress on a terminal's stderr; without length, each thread once.
 
     Raises:
         DoctorError: there is no such target.
@@ -50,11 +107,13 @@ def look(text: str | None, duration_s: float, *, children: bool, quiet: bool) ->
     pids = f"process {target.root.pid}" + (f" and {len(target.children)} below it" if target.children else "")
     with interruptible():
         began = time.monotonic()
-        _tell(shows_progress, f"doctor: reading {pids} for {duration_s:g} s; nothing is stopped")
+        lasting = f"for {duration_s:g} s" if duration_s else "once"
+        _tell(shows_progress, f"doctor: reading {pids} {lasting}; nothing is stopped")
         return pipeline.capture(
             target,
             duration_s,
             lambda name: _tell(shows_progress, f"doctor: {time.monotonic() - began:4.1f} s  {name} read"),
+            kinds,
         )
 
 

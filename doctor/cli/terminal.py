@@ -1,4 +1,4 @@
-"""What the output stream can show."""
+"""What the output stream can show, and how the payload gets there."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
+import click
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from doctor.renderers.base import Terminal
 
 _PIPE_WIDTH = 100
@@ -26,6 +30,21 @@ def terminal_for(stream: TextIO | None, *, color: bool, verbose: bool = False) -
         color=is_terminal and color and not dumb,
         verbose=verbose,
     )
+
+
+def put(text: str, output: Path | None) -> None:
+    """Prints the payload, or writes it to a file.
+
+    Raises:
+        UnwritableOutput: the file cannot be written.
+    """
+    if output is None:
+        with reader_may_leave():
+            click.echo(text, nl=False, color=True)
+        return
+    from doctor.store import bundle_file
+
+    bundle_file.write(output, text.encode("utf-8", "backslashreplace"))
 
 
 @contextlib.contextmanager

@@ -57,6 +57,8 @@ class Capture:
 class Pace:
     """Repeats a piece of work until the window ends, at an interval that its own cost may stretch.
 
+    A window without length is one look.
+
     `share` is the part of one core the work may take: work that takes 2 ms with a share of 0.05 comes every 40 ms at
     the most.
     """
@@ -68,7 +70,7 @@ class Pace:
 
     def ticks(self) -> Iterator[float]:
         """The moment of each tick; the last one lies at the end of the window."""
-        going = True
+        going = self._capture.duration_s > 0
         while True:
             began = time.thread_time()
             at_s = self._capture.now_s()

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+import msgspec
+
 from doctor.model.base import Value
 from doctor.model.bundle import Cost, Skipped, Window
 from doctor.model.finding import Finding
+from doctor.model.target import ProcessRef, Target
 
 SCHEMA = "doctor.diagnosis/1"
 
@@ -27,6 +30,17 @@ class DiagnosedTarget(DiagnosedProcess, frozen=True, kw_only=True):
 
     host: str
     children: tuple[DiagnosedProcess, ...]
+
+
+def diagnosed(target: Target) -> DiagnosedTarget:
+    """What an answer tells of the processes it is about."""
+    root = _process(target.root)
+    children = tuple(_process(child) for child in target.children)
+    return DiagnosedTarget(**msgspec.structs.asdict(root), host=target.host, children=children)
+
+
+def _process(ref: ProcessRef) -> DiagnosedProcess:
+    return DiagnosedProcess(pid=ref.pid, cmdline=ref.cmdline, python=ref.python, started_at=ref.started_at)
 
 
 class Verdict(Value, frozen=True, kw_only=True):

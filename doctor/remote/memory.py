@@ -15,20 +15,21 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from doctor.procfs.handle import ProcDir
+from doctor.procfs.handle import GONE, ProcDir
 
 Words = npt.NDArray[np.uint64]
 """Addresses, or machine words that were read."""
-Rows = npt.NDArray[np.uint8]
-"""Two-dimensional: a row of bytes for each address."""
+Buffer = npt.NDArray[np.uint8]
+"""Bytes one after the other, in any shape."""
 
 _MAX_IOVECS = 1024
+_CHUNK = 1 << 18
 _USER_SPACE = 1 << 56
 """No address of a process lies above; aarch64 may tag the byte on top."""
 
 
 class Memory(ABC):
-    """Counts what it reads, for the cost a capture states."""
+    """Counts what it reads, for the cost a capture states. Not to be shared by threads."""
 
     def __init__(self) -> None:
         self.bytes_read = 0
@@ -42,18 +43,21 @@ class Memory(ABC):
             PermissionError: this user may not read the process.
         """
 
-    def gather(self, addresses: Words, sizes: Words, rows: Rows) -> Words:
-        """Reads `sizes[n]` bytes at `addresses[n]` into `rows[n]`; returns how many bytes each row got.
+    def gather(self, addresses: Words, sizes: Words, buffer: Buffer, offsets: Words | None = None) -> Words:
+        """Reads `sizes[n]` bytes at `addresses[n]` into the buffer; returns how many bytes came for each.
 
-        Rows keep what they held beyond that.
+        They go to `offsets[n]` of the buffer, without offsets into its row n; what is behind them stays as it was.
 
         Raises:
             PermissionError: this user may not read the process.
+            ValueError: they do not fit into the buffer, or it does not lie in one piece.
         """
+        flat, places = _placed(sizes, buffer, offsets)
         got = np.zeros(len(addresses), np.uint64)
-        for n, (address, size) in enumerate(zip(addresses.tolist(), sizes.tolist(), strict=True)):
+        rows = zip(addresses.tolist(), sizes.tolist(), places.tolist(), strict=True)
+        for n, (address, size, place) in enumerate(rows):
             content = self.read(address, size)
-            rows[n, : len(content)] = np.frombuffer(content, np.uint8)
+            flat[place : place + len(content)] = np.frombuffer(content, np.uint8)
             got[n] = len(content)
         return got
 
@@ -64,20 +68,43 @@ class LiveMemory(Memory):
     def __init__(self, proc: ProcDir) -> None:
         super().__init__()
         self._proc = proc
+        self._chunk = memoryview(bytearray(_CHUNK))
+        chunk_address = ctypes.addressof(ctypes.c_char.from_buffer(self._chunk))
+        self._vectors = (ctypes.c_uint64 * 4)(chunk_address, 0, 0, 0)
+        self._local = ctypes.addressof(self._vectors)
+        self._remote = self._local + 2 * ctypes.sizeof(ctypes.c_uint64)
 
     def read(self, address: int, size: int) -> bytes:
         """See `Memory.read`."""
+        if size <= _CHUNK:
+            return self._read_chunk(address, size)
+        pieces, wanted = [], size
+        while wanted > 0:
+            piece = self._read_chunk(address, min(wanted, _CHUNK))
+            pieces.append(piece)
+            address += len(piece)
+            wanted = wanted - len(piece) if len(piece) == min(wanted, _CHUNK) else 0
+        return b"".join(pieces)
+
+    def _read_chunk(self, address: int, size: int) -> bytes:
         if not 0 < address < _USER_SPACE or size <= 0:
             return b""
-        row = np.empty((1, size), np.uint8)
-        got = self.gather(np.array([address], np.uint64), np.array([size], np.uint64), row)
-        return row[0, : int(got[0])].tobytes()
+        vectors = self._vectors
+        vectors[1] = vectors[3] = size
+        vectors[2] = address
+        self.calls += 1
+        done: int = _process_vm_readv(self._proc.pid, self._local, 1, self._remote, 1, 0)
+        if done >= 0:
+            self.bytes_read += done
+            return self._chunk[:done].tobytes()
+        return self._read_file(address, size) if ctypes.get_errno() in _FORBIDDEN else b""
 
-    def gather(self, addresses: Words, sizes: Words, rows: Rows) -> Words:
+    def gather(self, addresses: Words, sizes: Words, buffer: Buffer, offsets: Words | None = None) -> Words:
         """See `Memory.gather`; up to 1024 addresses a system call."""
         count = len(addresses)
+        flat, places = _placed(sizes, buffer, offsets)
         local, remote = np.empty((count, 2), np.uint64), np.empty((count, 2), np.uint64)
-        local[:, 0] = rows.ctypes.data + np.arange(count, dtype=np.uint64) * np.uint64(rows.strides[0])
+        local[:, 0] = places + np.uint64(flat.ctypes.data)
         remote[:, 0] = addresses
         local[:, 1] = remote[:, 1] = sizes
         got = np.zeros(count, np.uint64)
@@ -104,27 +131,32 @@ class LiveMemory(Memory):
         """Bytes copied, from the first vector on, up to the first byte that is not mapped."""
         self.calls += 1
         count = len(local)
-        done = int(_process_vm_readv(self._proc.pid, local.ctypes.data, count, remote.ctypes.data, count, 0))
-        if done < 0:
-            if ctypes.get_errno() in (errno.EPERM, errno.ENOSYS):
-                return self._read_file(local, remote)
-            return 0
-        self.bytes_read += done
-        return done
+        done: int = _process_vm_readv(self._proc.pid, local.ctypes.data, count, remote.ctypes.data, count, 0)
+        if done >= 0:
+            self.bytes_read += done
+            return done
+        return self._read_files(local, remote) if ctypes.get_errno() in _FORBIDDEN else 0
 
-    def _read_file(self, local: Words, remote: Words) -> int:
-        """The same through /proc/PID/mem, which a sandbox may allow where it forbids the system call."""
-        if not self._proc.may_trace():
-            raise PermissionError(errno.EPERM, f"this user may not read the memory of process {self._proc.pid}")
+    def _read_files(self, local: Words, remote: Words) -> int:
         done = 0
         for (target, size), (address, _) in zip(local.tolist(), remote.tolist(), strict=True):
-            content = self._proc.read_memory(address, size)
+            content = self._read_file(address, size)
             ctypes.memmove(target, content, len(content))
             done += len(content)
             if len(content) < size:
                 break
-        self.bytes_read += done
         return done
+
+    def _read_file(self, address: int, size: int) -> bytes:
+        """The same through /proc/PID/mem, which a sandbox may allow where it forbids the system call."""
+        if not self._proc.may_trace():
+            raise PermissionError(errno.EPERM, f"this user may not read the memory of process {self._proc.pid}")
+        try:
+            content = self._proc.read_memory(address, size)
+        except GONE:
+            return b""
+        self.bytes_read += len(content)
+        return content
 
 
 class SegmentedMemory(Memory):
@@ -132,8 +164,10 @@ class SegmentedMemory(Memory):
 
     def __init__(self, segments: Iterable[tuple[int, bytes | memoryview]]) -> None:
         super().__init__()
-        self._segments = sorted(((address, memoryview(content)) for address, content in segments), key=lambda s: s[0])
-        self._starts = [address for address, _ in self._segments]
+        self._segments = sorted(
+            ((start, memoryview(content)) for start, content in segments if len(content)), key=_start
+        )
+        self._starts = [start for start, _ in self._segments]
 
     def read(self, address: int, size: int) -> bytes:
         """See `Memory.read`."""
@@ -155,6 +189,21 @@ class SegmentedMemory(Memory):
         return found
 
 
+def _start(segment: tuple[int, memoryview]) -> int:
+    return segment[0]
+
+
+def _placed(sizes: Words, buffer: Buffer, offsets: Words | None) -> tuple[Buffer, Words]:
+    """The buffer as one row, and where in it each piece goes."""
+    count = len(sizes)
+    if offsets is None:
+        offsets = np.arange(count, dtype=np.uint64) * np.uint64(buffer.strides[0])
+    room = np.uint64(buffer.nbytes)
+    if not buffer.flags.c_contiguous or (count and (sizes.max() > room or (offsets + sizes).max() > room)):
+        raise ValueError(f"{count} pieces do not fit into this buffer of {room} bytes")
+    return buffer.reshape(-1), offsets
+
+
 def _load() -> ctypes._NamedFuncPointer:
     function = ctypes.CDLL(None, use_errno=True).process_vm_readv
     function.restype = ctypes.c_ssize_t
@@ -163,4 +212,5 @@ def _load() -> ctypes._NamedFuncPointer:
     return function
 
 
+_FORBIDDEN = (errno.EPERM, errno.ENOSYS)
 _process_vm_readv = _load()

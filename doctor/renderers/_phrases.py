@@ -13,6 +13,7 @@ import msgspec
 from doctor.model.bundle import Skipped
 from doctor.model.diagnosis import DiagnosedTarget, Diagnosis, Status
 from doctor.model.finding import Finding, Level, Location
+from doctor.model.stack_report import StackReport
 from doctor.renderers._tree import Node
 
 STATUS: dict[Status, str] = {"fail": "✗ FAIL", "warn": "! WARN", "ok": "✓ OK", "inconclusive": "? INCONCLUSIVE"}
@@ -145,12 +146,13 @@ def lost(skip: Skipped) -> str:
     return " ".join(part for part in (rules, pids if skip.pids else "") if part)
 
 
-def cost(diagnosis: Diagnosis) -> str:
-    """What the diagnosis did to the target and took, and what it looked at."""
-    spent, window = diagnosis.cost, diagnosis.window
+def cost(answer: Diagnosis | StackReport) -> str:
+    """What doctor did to the target and took, and what it looked at."""
+    spent, window = answer.cost, answer.window
+    looked = f"{window.duration_s:.0f} s from" if window.duration_s else "one look at"
     return (
         f"target paused {spent.target_paused_ms:.0f} ms · doctor {spent.doctor_cpu_s:.1f} s CPU · "
-        f"{window.duration_s:.0f} s from {clip(window.started_at, 40)} on {clip(diagnosis.target.host, 60)}"
+        f"{looked} {clip(window.started_at, 40)} on {clip(answer.target.host, 60)}"
     )
 
 

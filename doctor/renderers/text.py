@@ -9,13 +9,13 @@ from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
-from rich.cells import cell_len
 from rich.text import Text
 
-from doctor.model.bundle import Skipped
 from doctor.model.diagnosis import Diagnosis, Status
 from doctor.model.finding import Finding, Level
 from doctor.renderers import _phrases as say
+from doctor.renderers._gaps import entry, gaps
+from doctor.renderers._headline import headline
 from doctor.renderers._page import Page
 from doctor.renderers._tree import Node, tree
 from doctor.renderers.base import Renderer, Terminal
@@ -79,14 +79,13 @@ class _Report:
 
     def gaps(self) -> None:
         """What nobody looked at, and the checks that broke."""
-        if skips := say.skips(self._diagnosis.skipped):
+        if self._diagnosis.skipped:
             self._heading("Not checked")
-            for skip in skips:
-                self._skip(skip)
+            gaps(self.page, self._diagnosis.skipped, self._brief)
         if errors := self._diagnosis.rule_errors:
             self._heading(say.CRASHED)
             for error in errors:
-                self._entry("  ", error.rule, Text(self._brief(error.error)))
+                entry(self.page, "  ", error.rule, Text(self._brief(error.error)))
 
     def closing(self) -> None:
         """What the answer rests on, then what to do, then the verdict where the cursor is."""
@@ -107,11 +106,9 @@ class _Report:
         self.page.paragraph(Text(text, "bold"))
 
     def _verdict_line(self) -> None:
-        status, target = self._diagnosis.verdict.status, self._diagnosis.target
-        badge, before, after = say.STATUS[status], f"  pid {target.pid} · ", f" · {say.versions(target)}"
-        command = Text(say.clean(say.command(target.cmdline)) or "?")
-        command.truncate(max(self.page.width - cell_len(badge + before + after), 1), overflow="ellipsis")
-        self.page.line(Text.assemble((badge, STATUS_STYLE[status]), before, (command.plain, "bold"), after))
+        status = self._diagnosis.verdict.status
+        badge = Text.assemble((say.STATUS[status], STATUS_STYLE[status]), "  ")
+        self.page.line(headline(self._diagnosis.target, self.page.width, badge))
 
     def _finding(self, node: Node) -> None:
         finding = node.finding
@@ -155,14 +152,6 @@ class _Report:
             label = Text(margin + " " * 7)
         if hidden := len(evidence) - len(shown):
             self.page.paragraph(Text(f"and {say.count(hidden, 'more line')} (-v shows all)", "dim"), label)
-
-    def _skip(self, skip: Skipped) -> None:
-        lost = f"; {lost}" if (lost := say.lost(skip)) else ""
-        self._entry("! " if skip.decisive else "  ", skip.collector, Text(self._brief(skip.reason) + lost))
-        self.page.paragraph(Text(self._brief(skip.remedy)), Text.assemble("    ", ("remedy: ", "dim")), rest=" " * 12)
-
-    def _entry(self, mark: str, name: str, text: Text) -> None:
-        self.page.paragraph(Text.assemble((say.clip(name, 40), "bold"), ": ", text), mark, rest=" " * 4)
 
     def _next(self) -> None:
         label = Text("next:  ", "dim")

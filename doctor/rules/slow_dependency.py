@@ -8,7 +8,7 @@ from doctor.model.evidence.stacks import Stacks, application_frame
 from doctor.model.evidence.threads import Threads
 from doctor.model.finding import Finding, Level, Location
 from doctor.model.view import ProcessView
-from doctor.rules._work import Blocked, blocked, in_request
+from doctor.model.work import Blocked, blocked, in_request
 from doctor.rules.base import NotVisible, Rule
 
 

@@ -10,7 +10,7 @@ from doctor.model.evidence.stacks import Stacks
 from doctor.model.evidence.threads import Threads
 from doctor.model.finding import Finding
 from doctor.model.view import ProcessView
-from doctor.rules._work import Blocked, Pool, blocked, pools
+from doctor.model.work import Blocked, Pool, blocked, pools
 from doctor.rules.base import NotVisible, Rule
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -30,9 +30,9 @@ class PythonProcess(NamedTuple):
     rss_bytes: int
 
 
-def python_processes() -> Iterator[PythonProcess]:
-    """Every Python process this user can see, by PID."""
-    for pid in sorted(psutil.pids()):
+def python_processes(pids: Iterable[int] | None = None) -> Iterator[PythonProcess]:
+    """Every Python process this user can see, or those of them that are named, by PID."""
+    for pid in sorted(psutil.pids() if pids is None else pids):
         try:
             proc = ProcDir(pid)
         except (PermissionError, *GONE):
@@ -43,6 +43,23 @@ def python_processes() -> Iterator[PythonProcess]:
             proc.close()
         if found:
             yield found
+
+
+def parents() -> dict[int, int]:
+    """The parent of every process this user can see."""
+    found: dict[int, int] = {}
+    for pid in psutil.pids():
+        try:
+            proc = ProcDir(pid)
+        except (PermissionError, *GONE):
+            continue
+        try:
+            found[pid] = proc.stat().ppid
+        except GONE:
+            continue
+        finally:
+            proc.close()
+    return found
 
 
 def inspect(proc: ProcDir) -> PythonProcess | None:

@@ -12,7 +12,7 @@ from doctor.errors import AmbiguousTarget, AttachError, UsageError
 from doctor.model.target import ProcessRef, Target
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import parse_status
-from doctor.targets.processes import inspect, listening_ports, one_line, printable, python_processes
+from doctor.targets.processes import inspect, listening_ports, one_line, parents, printable, python_processes
 
 _LISTED = 10
 _LONGEST_PID = 20
@@ -154,15 +154,14 @@ def _own_family() -> set[int]:
 
 
 def _descendants(root: ProcessRef) -> tuple[ProcessRef, ...]:
-    hidden = _own_family()
-    found = {ref.ref.pid: ref.ref for ref in python_processes() if ref.ref.pid not in hidden}
-    below = {root.pid}
-    grown = True
-    while grown:
-        more = {pid for pid, ref in found.items() if ref.ppid in below} - below
-        below |= more
-        grown = bool(more)
-    return tuple(found[pid] for pid in sorted(below - {root.pid}))
+    """The Python processes below the root; those behind a process that is no Python are not of the service."""
+    hidden, parent_of = _own_family(), parents()
+    found = newest = {root.pid: root}
+    while newest:
+        below = {pid for pid, parent in parent_of.items() if parent in newest} - hidden - found.keys()
+        newest = {one.ref.pid: one.ref for one in python_processes(below)}
+        found = found | newest
+    return tuple(found[pid] for pid in sorted(found.keys() - {root.pid}))
 
 
 def _line(ref: ProcessRef) -> str:

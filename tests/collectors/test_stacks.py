@@ -16,13 +16,14 @@ from doctor.model.target import Target
 from doctor.procfs.handle import ProcDir
 from doctor.remote import version
 from doctor.targets.processes import reference
-from services import Interpreter, interpreters, line_of, service
+from interpreters import Interpreter, interpreters
+from services import line_of, service
 
 
 @pytest.mark.parametrize("python", interpreters(), ids=str)
 def test_threads_have_name_line_and_kernel_id(python: Interpreter) -> None:
     """On every interpreter each of seven parked threads is on its line, under its name, with an id of its own."""
-    with service("hanging_dependency", "sick", python=python.path) as stuck:
+    with service("hanging_dependency", "sick", python=python) as stuck:
         stacks = look(StacksCollector(), stuck.pid, Stacks)
         tasks = {int(path.name) for path in Path(f"/proc/{stuck.pid}/task").iterdir()}
     workers = [thread for thread in stacks.threads if (thread.name or "").startswith("checkout")]

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from integration.looking import Look, assert_root, later, look, place, side_by_side
-from services import PROGRAMS, Interpreter, interpreters, line_of
+from interpreters import Interpreter, interpreters
+from services import PROGRAMS, line_of
 
 SECONDS = 2.0
 WORKERS = 7
@@ -22,7 +23,7 @@ def python(request: pytest.FixtureRequest) -> Interpreter:
 def looks(python: Interpreter) -> dict[str, Look]:
     """Three programs that want no CPU."""
     programs = ("hanging_dependency", "blocked_loop", "fd_leak")
-    return side_by_side({name: later(name, "sick", seconds=SECONDS, python=python.path) for name in programs})
+    return side_by_side({name: later(name, "sick", seconds=SECONDS, python=python) for name in programs})
 
 
 def test_the_waiting_threads_are_named(looks: dict[str, Look], python: Interpreter) -> None:
@@ -53,7 +54,7 @@ def test_the_leak_is_found(looks: dict[str, Look]) -> None:
 
 def test_the_hot_function_is_found(python: Interpreter) -> None:
     """The function that takes a core, in its loop, and the name of its thread."""
-    looked = look("cpu_hotspot", "sick", seconds=SECONDS, python=python.path)
+    looked = look("cpu_hotspot", "sick", seconds=SECONDS, python=python)
     finding = assert_root(looked, "cpu-hotspot", "warning")
     hot = line_of("cpu_hotspot", "hot")
     assert place(finding.where[0]) in [("cpu_hotspot.py", line, "score") for line in (hot - 1, hot)]

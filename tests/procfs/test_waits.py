@@ -13,7 +13,8 @@ from doctor.model.evidence.threads import Wait
 from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import parse_stat
 from doctor.procfs.waits import WaitReader
-from services import Interpreter, Service, interpreters, service
+from interpreters import Interpreter, local_interpreters
+from services import Service, service
 
 TIMEOUT_S = 997.0
 
@@ -41,11 +42,11 @@ class Waiting:
         return eventually(lambda: self.of(thread), holds)
 
 
-@pytest.fixture(scope="module", params=interpreters(), ids=str)
+@pytest.fixture(scope="module", params=local_interpreters(), ids=str)
 def waiting(request: pytest.FixtureRequest) -> Iterator[Waiting]:
     """The program on each interpreter."""
     python: Interpreter = request.param
-    with service("waits", python=python.path) as target:
+    with service("waits", python=python) as target:
         found = Waiting(target)
         yield found
         found.proc.close()

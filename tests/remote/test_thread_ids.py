@@ -8,14 +8,15 @@ import pytest
 
 from doctor.procfs.handle import ProcDir
 from doctor.remote.thread_ids import kernel_ids
-from services import Interpreter, Service, interpreters, service
+from interpreters import Interpreter, interpreters
+from services import Service, service
 
 
 @pytest.fixture(params=[python for python in interpreters() if python.version < (3, 11)], ids=str)
 def target(request: pytest.FixtureRequest) -> Iterator[Service]:
     """A program with 21 threads that tells both ids of each."""
     python: Interpreter = request.param
-    with service("waits", python=python.path) as running:
+    with service("waits", python=python) as running:
         yield running
 
 

@@ -14,8 +14,9 @@ from circumstances import ROOT, UNPRIVILEGED, needs_setpriv
 from doctor.procfs.handle import ProcDir
 from doctor.remote.version import Interpreter, interpreter
 from doctor.targets.processes import command_line
-from services import PROGRAMS, interpreters, running, service
-from services import Interpreter as Installed
+from interpreters import Interpreter as Installed
+from interpreters import interpreters, local_interpreters, oldest_and_newest
+from services import PROGRAMS, running, service
 
 SCRIPT = """
 import sys
@@ -39,11 +40,11 @@ def version_of(pid: int) -> Interpreter | None:
 @pytest.mark.parametrize("python", interpreters(), ids=str)
 def test_the_exact_version_is_told(python: Installed) -> None:
     """Major, minor and patch of each installed interpreter, read from its binary or its library."""
-    with service("short_lived", python=python.path) as target:
+    with service("short_lived", python=python) as target:
         assert version_of(target.pid) == Interpreter("CPython", str(python))
 
 
-@pytest.mark.parametrize("python", sorted({interpreters()[0], interpreters()[-1]}), ids=str)
+@pytest.mark.parametrize("python", oldest_and_newest(), ids=str)
 def test_a_deleted_executable_is_still_known(python: Installed, tmp_path: Path) -> None:
     """An interpreter that was upgraded or removed after the start is read through the file that the process holds."""
     copy = tmp_path / Path(python.path).name
@@ -59,7 +60,7 @@ def test_a_deleted_executable_is_still_known(python: Installed, tmp_path: Path) 
 
 def test_a_virtual_environment_is_its_base() -> None:
     """Of a process in a virtual environment the version is that of the interpreter the environment was made from."""
-    with service("short_lived", python=sys.executable) as target:
+    with service("short_lived") as target:
         assert version_of(target.pid) == Interpreter("CPython", ".".join(map(str, sys.version_info[:3])))
 
 
@@ -84,8 +85,8 @@ def test_a_zombie_has_no_version() -> None:
 @needs_setpriv
 def test_without_rights_the_command_line_tells_the_minor_version() -> None:
     """Where the executable may not be looked at, the name in the command line is all there is."""
-    python = next(one for one in interpreters() if one.path.endswith("python{}.{}".format(*one.version)))
-    with service("short_lived", python=python.path) as target:
+    python = next(one for one in local_interpreters() if one.path.endswith("python{}.{}".format(*one.version)))
+    with service("short_lived", python=python) as target:
         command = [*UNPRIVILEGED, sys.executable, "-c", SCRIPT, str(target.pid)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == str(Interpreter("CPython", "{}.{}".format(*python.version)))

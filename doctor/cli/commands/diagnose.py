@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from doctor.cli import options, source
+from doctor.cli.terminal import put, terminal_for
 from doctor.errors import ExitCode
 
 if TYPE_CHECKING:
-    from doctor.model.bundle import Bundle
     from doctor.model.diagnosis import Diagnosis
 
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @options.duration
 @options.quick
 @options.children
-@options.format_option
+@options.format_option("renderers", "diagnosis")
 @options.output
 @click.option(
     "--save", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Keep the evidence as a bundle."
@@ -51,7 +51,7 @@ def command(
     window_s = options.window_s(duration, is_quick=quick)
     for path in (output, save):
         source.require_writable(path)
-    bundle = _bundle(target, window_s, children=children, quiet=quiet)
+    bundle = source.evidence(target, window_s, children=children, quiet=quiet)
     if save:
         from doctor.store import bundle_file
 
@@ -63,15 +63,6 @@ def command(
     click.get_current_context().exit(exit_code(diagnosis))
 
 
-def _bundle(target: str | None, window_s: float, *, children: bool, quiet: bool) -> Bundle:
-    saved = source.saved_bundle(target)
-    if saved:
-        from doctor.store import bundle_file
-
-        return bundle_file.load(saved)
-    return source.look(target, window_s, children=children, quiet=quiet)
-
-
 def exit_code(diagnosis: Diagnosis) -> int:
     """The exit code that says the same as the verdict."""
     codes = {"ok": ExitCode.OK, "fail": ExitCode.FAIL, "warn": ExitCode.WARN, "inconclusive": ExitCode.INCONCLUSIVE}
@@ -79,14 +70,7 @@ def exit_code(diagnosis: Diagnosis) -> int:
 
 
 def _print(diagnosis: Diagnosis, format_name: str, output: Path | None, *, color: bool, verbose: bool) -> None:
-    from doctor.cli.terminal import reader_may_leave, terminal_for
     from doctor.renderers.base import renderers
-    from doctor.store import bundle_file
 
-    stream = None if output else sys.stdout
-    text = renderers()[format_name].render(diagnosis, terminal_for(stream, color=color, verbose=verbose))
-    if output:
-        bundle_file.write(output, text.encode("utf-8", "backslashreplace"))
-    else:
-        with reader_may_leave():
-            click.echo(text, nl=False, color=True)
+    terminal = terminal_for(None if output else sys.stdout, color=color, verbose=verbose)
+    put(renderers()[format_name].render(diagnosis, terminal), output)

@@ -43,6 +43,19 @@ class Frame(Row, frozen=True):
         match = _PACKAGES.search(self.file)
         return self.file[match.end() :].partition("/")[0] if match else ""
 
+    @property
+    def short_file(self) -> str:
+        """The file below the folder of its library, such as "flask/app.py"; the application's own as it is."""
+        library = _PACKAGES.search(self.file) or _STDLIB.search(self.file)
+        return self.file[library.end() :] if library else self.file
+
+    @property
+    def library(self) -> str:
+        """The package, or the module of the standard library: "flask", "threading"; empty for other code."""
+        if self.origin == "application":
+            return ""
+        return self.short_file.strip("<>").removeprefix("frozen ").partition("/")[0].removesuffix(".py")
+
     def is_in(self, file_suffix: str, *functions: str) -> bool:
         """Whether the frame is one of these functions of that file; names match with or without their class."""
         return self.file.endswith(file_suffix) and (not functions or self.function.rpartition(".")[2] in functions)

@@ -1,0 +1,94 @@
+"""Pieces of memory of a running process, copied in one go, so that they show nearly one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from doctor.remote.memory import Memory, Words
+
+Indices = npt.NDArray[np.int64]
+NOWHERE = -1
+NOBODY = -1
+"""The owner of pieces that belong to none of the things that are numbered."""
+ALL_BITS = np.uint64((1 << 64) - 1)
+
+
+class Pieces(NamedTuple):
+    """What to copy, in the order in which it is copied."""
+
+    addresses: Words
+    sizes: Words
+    owners: Indices
+    """Whose piece each is, ascending."""
+
+    @property
+    def offsets(self) -> Words:
+        """Where each lies in the copy, which has full words only, and at last where the copy ends."""
+        ends = np.cumsum((self.sizes + np.uint64(7)) & ~np.uint64(7), dtype=np.uint64)
+        return np.concatenate([np.zeros(1, np.uint64), ends])
+
+    def first_word(self, owner: int) -> int:
+        """Where in the copy the words of this owner begin, or would begin."""
+        return int(self.offsets[np.searchsorted(self.owners, owner)]) // 8
+
+
+class Snapshot:
+    """A copy of the pieces, in which fields are found by their address in the process.
+
+    Raises:
+        PermissionError: this user may not read the process.
+    """
+
+    def __init__(self, memory: Memory, pieces: Pieces) -> None:
+        self._pieces = pieces
+        offsets = pieces.offsets
+        self._offsets = offsets[:-1]
+        buffer = np.zeros(max(int(offsets[-1]), 8), np.uint8)
+        got = memory.gather(pieces.addresses, pieces.sizes, buffer, self._offsets)
+        self.words = buffer.view(np.uint64)
+        self.int32 = buffer.view(np.int32)
+        self.int8 = buffer.view(np.int8)
+        order = np.argsort(pieces.addresses, kind="stable")
+        self._starts = pieces.addresses[order]
+        self._ends = self._starts + got[order]
+        self._begins = self._offsets[order].astype(np.int64)
+
+    def locate(self, addresses: Words, size: int) -> Indices:
+        """Where in the copy so many bytes at each address lie; `NOWHERE` if they were not copied."""
+        if not len(self._starts):
+            return np.full(len(addresses), NOWHERE, np.int64)
+        index = np.searchsorted(self._starts, addresses, side="right") - 1
+        safe = np.maximum(index, 0)
+        distance = addresses - self._starts[safe]
+        room = self._ends[safe] - self._starts[safe]
+        inside = (index >= 0) & (distance < room) & (distance + np.uint64(size) <= room) & (addresses % 8 == 0)
+        return np.where(inside, self._begins[safe] + distance.astype(np.int64), NOWHERE)
+
+    def words_at(self, addresses: Words) -> Words:
+        """The words at these addresses; all bits set for one that was not copied."""
+        at = self.locate(addresses, 8)
+        return np.where(at == NOWHERE, ALL_BITS, self.words[np.maximum(at, 0) // 8])
+
+    def int32_at(self, address: int) -> int | None:
+        """A C int within a word that was copied."""
+        at = int(self.locate(np.array([address & ~7], np.uint64), 8)[0])
+        return None if at == NOWHERE else int(self.int32[(at + (address & 7)) // 4])
+
+    def changed_owners(self, before: Words) -> Indices:
+        """The owners of pieces that differ from an earlier copy of the same pieces."""
+        by_piece = np.logical_or.reduceat(self.words != before, (self._offsets // np.uint64(8)).astype(np.int64))
+        return np.unique(self._pieces.owners[by_piece])
+
+    def carried_over(self, pieces: Pieces, replaced: Sequence[int]) -> Words:
+        """The words of this copy where they belong in a copy of other pieces; 0 for owners whose pieces are others."""
+        words = np.zeros(int(pieces.offsets[-1]) // 8, np.uint64)
+        mine, begin = self._pieces, NOBODY
+        for owner in (*sorted(replaced), int(mine.owners[-1]) + 1):
+            here = slice(mine.first_word(begin), mine.first_word(owner))
+            words[pieces.first_word(begin) : pieces.first_word(owner)] = self.words[here]
+            begin = owner + 1
+        return words
