@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test check lint schema benchmark clean
+.PHONY: demo test check lint schema benchmark interpreters clean
 
 demo: $(READY)
 	@$(BIN)/doctor demo
@@ -26,6 +26,9 @@ schema: $(READY)
 benchmark: $(READY)
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/overhead.py
+
+interpreters: # those that neither this machine nor pyenv has, for the tests; as root
+	@scripts/make_interpreters.sh
 
 $(READY): pyproject.toml
 	@$(PYTHON) -m venv .venv

@@ -37,7 +37,7 @@ from doctor.model.work import waits_for_work
 
 _MOSTLY = 0.5
 _SOME = 0.1
-"""Less is what two looks at different moments make of one change."""
+"""A smaller part of one thread's samples is what two looks at different moments make of one change."""
 
 
 class _Kind(NamedTuple):
@@ -57,6 +57,8 @@ class _Thread(NamedTuple):
     pid: int
     tid: int | None
     name: str
+    number: int
+    """Among the threads of its process: two that could not be found by the kernel's id may have one name."""
 
 
 class _Key(NamedTuple):
@@ -108,9 +110,9 @@ def _seen(process: ProcessView) -> Iterator[_Seen]:
     if stacks is None:
         yield from (one for activity in told.values() for one in activity.without_stacks(process.ref.pid))
         return
-    for thread in stacks.threads:
+    for number, thread in enumerate(stacks.threads):
         activity = told.get(thread.tid or 0)
-        identity = _Thread(process.ref.pid, thread.tid, thread.name or (activity.comm if activity else "?"))
+        identity = _Thread(process.ref.pid, thread.tid, thread.name or (activity.comm if activity else "?"), number)
         for run in thread.runs:
             waits = _waits_during(run, activity)
             timeouts = activity.timeouts if activity else {}
@@ -147,7 +149,7 @@ class _Told:
 
     def without_stacks(self, pid: int) -> Iterator[_Seen]:
         """Its stays, for a process whose stacks could not be read."""
-        thread = _Thread(pid, self._activity.tid, self.comm)
+        thread = _Thread(pid, self._activity.tid, self.comm, self._activity.tid)
         for run, kind in zip(self._activity.runs, self._kinds, strict=True):
             until_s = run.at_s + run.duration_s
             yield _Seen(thread, _Key((), kind), run.at_s, until_s, run.ticks, False, {kind: 1.0}, self.timeouts)
@@ -166,12 +168,13 @@ def _waits_during(run: StackRun, told: _Told | None) -> Mapping[_Kind, float]:
     return {kind: share / total for kind, share in left.items()}
 
 
-def _groups(seen: Iterable[_Seen]) -> dict[_Key, StackGroup]:
+def _groups(seen: Sequence[_Seen]) -> dict[_Key, StackGroup]:
     """The groups in reading order."""
     collected: defaultdict[_Key, list[_Seen]] = defaultdict(list)
     for one in seen:
         collected[one.key].append(one)
-    groups = [(key, _group(key, members)) for key, members in collected.items()]
+    of_samples = _samples(seen)
+    groups = [(key, _group(key, members, of_samples)) for key, members in collected.items()]
     return dict(sorted(groups, key=lambda entry: _reading_order(entry[1])))
 
 
@@ -181,20 +184,25 @@ def _reading_order(group: StackGroup) -> tuple[int, bool, int, int]:
     return STATES.index(group.state), not holds, -group.samples, -group.count
 
 
-def _group(key: _Key, members: Sequence[_Seen]) -> StackGroup:
-    samples = sum(one.samples for one in members)
-    threads: Counter[_Thread] = Counter()
-    for one in members:
-        threads[one.thread] += one.samples
+def _samples(seen: Iterable[_Seen]) -> Counter[_Thread]:
+    samples: Counter[_Thread] = Counter()
+    for one in seen:
+        samples[one.thread] += one.samples
+    return samples
+
+
+def _group(key: _Key, members: Sequence[_Seen], of_samples: Mapping[_Thread, int]) -> StackGroup:
+    threads = _samples(members)
+    samples = threads.total()
     waits = _waits(members)
     owns_gil = sum(one.samples for one in members if one.owns_gil) / samples
     own = application_frame(key.frames)
     return StackGroup(
-        state=_state(key.frames, waits, owns_gil, samples),
+        state=_state(key.frames, waits, owns_gil, samples, len(threads)),
         count=len(threads),
         threads=tuple(
-            GroupedThread(pid=one.pid, tid=one.tid, name=one.name, samples=threads[one])
-            for one in sorted(threads, key=lambda one: (one.pid, one.tid or 0))
+            GroupedThread(pid=one.pid, tid=one.tid, name=one.name, samples=threads[one], of_samples=of_samples[one])
+            for one in sorted(threads, key=attrgetter("pid", "number"))
         ),
         samples=samples,
         active=round(_samples_in(waits, "running") / samples, 4),
@@ -229,12 +237,13 @@ def _samples_in(waits: Iterable[ReportedWait], *reasons: WaitReason) -> float:
     return sum(wait.samples for wait in waits if wait.reason in reasons)
 
 
-def _state(frames: Frames, waits: Sequence[ReportedWait], owns_gil: float, samples: int) -> State:
+def _state(frames: Frames, waits: Sequence[ReportedWait], owns_gil: float, samples: int, threads: int) -> State:
     if max(_samples_in(waits, "running", "gil") / samples, owns_gil) >= _MOSTLY:
         return "running"
     if not frames:
         return "waiting"
-    asleep = [wait for wait in waits if wait.reason not in ("running", "gil") and wait.samples >= _SOME * samples]
+    a_thread_s = samples / threads
+    asleep = [wait for wait in waits if wait.reason not in ("running", "gil") and wait.samples >= _SOME * a_thread_s]
     told = [Wait(reason=wait.reason, peer=wait.peer, inbound=wait.inbound) for wait in asleep]
     idle = all(waits_for_work(wait, frames) for wait in told or [Wait(reason="other")])
     return "idle" if idle else "waiting"

@@ -1,4 +1,4 @@
-"""Writes the JSON schema of `--format json` out of the model: `make schema`, and a test fails when it is stale."""
+"""Writes the JSON schemas of `--format json` out of the model: `make schema`, and a test fails when one is stale."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from pathlib import Path
 
 import msgspec
 
-from doctor.model.diagnosis import SCHEMA, Diagnosis
+from doctor.model import diagnosis, stack_report
 
-PATH = Path(__file__).parents[1] / "docs" / "schema" / f"{SCHEMA.replace('/', '-')}.json"
+FOLDER = Path(__file__).parents[1] / "docs" / "schema"
+PRINTED = {diagnosis.SCHEMA: diagnosis.Diagnosis, stack_report.SCHEMA: stack_report.StackReport}
+"""What is printed, by the name of its schema."""
 
 
-def schema() -> str:
-    """The schema as text."""
-    body = msgspec.json.schema(Diagnosis)
-    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA, "title": SCHEMA}
+def path(name: str) -> Path:
+    """Where a schema is published."""
+    return FOLDER / f"{name.replace('/', '-')}.json"
+
+
+def schema(name: str) -> str:
+    """A schema as text."""
+    body = msgspec.json.schema(PRINTED[name])
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": name, "title": name}
     return json.dumps(head | body, indent=2) + "\n"
 
 
 if __name__ == "__main__":
-    PATH.write_text(schema())
-    print(PATH)
+    for name in PRINTED:
+        path(name).write_text(schema(name))
+        print(path(name))

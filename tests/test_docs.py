@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from doctor.cli import cli
 from doctor.errors import ExitCode
 from doctor.renderers.base import renderers
+from doctor.renderers.stacks.base import stack_renderers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -56,12 +58,13 @@ def test_every_folder_of_the_package_is_in_the_readme() -> None:
     assert missing == []
 
 
-def test_formats_are_offered_by_folder() -> None:
+@pytest.mark.parametrize(("name", "formats"), [("diagnose", renderers()), ("stacks", stack_renderers())])
+def test_formats_are_offered_by_folder(name: str, formats: Mapping[str, object]) -> None:
     """`--format` offers each renderer and nothing else."""
-    diagnose = cli.get_command(CONTEXT, "diagnose")
-    assert diagnose is not None
-    option = next(option for option in diagnose.params if option.name == "format_name")
-    assert set(option.type.choices) == set(renderers())  # type: ignore[attr-defined]
+    command = cli.get_command(CONTEXT, name)
+    assert command is not None
+    option = next(option for option in command.params if option.name == "format_name")
+    assert set(option.type.choices) == set(formats)  # type: ignore[attr-defined]
 
 
 def test_every_module_says_what_it_is() -> None:

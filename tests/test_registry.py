@@ -53,6 +53,14 @@ def test_shared_modules_are_no_parts(package: Path) -> None:
     assert list(discover(package.name, Rule)) == ["slow_disk"]  # type: ignore[type-abstract]
 
 
+def test_folders_are_no_parts(package: Path) -> None:
+    """A folder below may hold parts of another kind."""
+    write(package, "slow_disk", "Slow")
+    (package / "others").mkdir()
+    write(package, "others/__init__")
+    assert list(discover(package.name, Rule)) == ["slow_disk"]  # type: ignore[type-abstract]
+
+
 def test_imported_classes_are_no_parts(package: Path) -> None:
     """Only a class that the module itself defines counts, not one that it imports."""
     write(package, "slow_disk", "Slow")

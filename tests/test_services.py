@@ -65,6 +65,12 @@ PLAIN: list[tuple[str | bytes, ...]] = [
     ("socket_leak", "sick"),
     ("socket_leak", "healthy"),
     ("unicode_name", NOT_UTF8),
+    ("stacks/births",),
+    ("stacks/churn", "plain"),
+    ("stacks/churn", "mixed"),
+    ("stacks/execs", "13"),
+    ("stacks/parked",),
+    ("stacks/subinterpreters",),
     ("zombie_children", "sick"),
     ("zombie_children", "healthy"),
 ]

@@ -43,7 +43,7 @@ sampling = click.option(
 )
 quick = click.option("--quick", is_flag=True, help=f"Look for {QUICK_DURATION_S:.0f} seconds only.")
 children = click.option(
-    "--children/--no-children", default=True, help="Diagnose the worker processes with their master.  [default: yes]"
+    "--children/--no-children", default=True, help="Take the worker processes with their master.  [default: yes]"
 )
 output = click.option(
     "-o", "--output", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write to FILE, not stdout."

@@ -48,9 +48,11 @@ def core_file(text: str | None) -> Path | None:
     import gzip
 
     try:
-        head = path.open("rb").read(_ELF_HEAD)
+        with path.open("rb") as file:
+            head = file.read(_ELF_HEAD)
         if head.startswith(_GZIP):
-            head = gzip.open(path).read(_ELF_HEAD)
+            with gzip.open(path) as packed:
+                head = packed.read(_ELF_HEAD)
     except (OSError, EOFError, zlib.error):
         return None
     return path if head.startswith(b"\x7fELF") and head[16:18] in (b"\4\0", b"\0\4") else None
@@ -112,7 +114,9 @@ def look(
         return pipeline.capture(
             target,
             duration_s,
-            lambda name: _tell(shows_progress, f"doctor: {time.monotonic() - began:4.1f} s  {name} read"),
+            lambda name: _tell(
+                shows_progress and duration_s > 0, f"doctor: {time.monotonic() - began:4.1f} s  {name} read"
+            ),
             kinds,
         )
 

@@ -59,6 +59,8 @@ class GroupedThread(Value, frozen=True, kw_only=True):
     name: str
     samples: int
     """How many samples saw it in this stack."""
+    of_samples: int
+    """How many saw it at all."""
 
 
 class StackGroup(Value, frozen=True, kw_only=True):
@@ -80,10 +82,6 @@ class StackGroup(Value, frozen=True, kw_only=True):
     """Innermost first; empty where no stack could be read."""
     where: int | None
     """The frame a person should open, as an index into `frames`."""
-
-    def share(self, *reasons: WaitReason) -> float:
-        """The share of its samples in these waits."""
-        return sum(wait.samples for wait in self.waits if wait.reason in reasons) / self.samples
 
 
 class Stay(Row, frozen=True):

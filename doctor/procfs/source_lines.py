@@ -48,6 +48,6 @@ class SourceLines:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(fd, "rb") as opened:
             file = os.fstat(fd)
-            if not stat.S_ISREG(file.st_mode) or file.st_size > _MOST_BYTES or file.st_mtime > self._started_s:
+            if not stat.S_ISREG(file.st_mode) or file.st_size > _MOST_BYTES or file.st_ctime > self._started_s:
                 return b""
             return opened.read(_MOST_BYTES)

@@ -81,7 +81,8 @@ class FrameReader:
 
     def follow(self, snapshot: Snapshot, tops: Words) -> Frames:
         """The chains that begin at these frames, as wide as the deepest; behind its end a chain's fields are 0."""
-        current, levels, later = tops.copy(), [], [snapshot]
+        current, later = tops.copy(), [snapshot]
+        levels: list[Words] = []
         while current.any() and len(levels) < MAX_DEPTH:
             levels.append(current)
             at = snapshot.locate(current, self.size)
@@ -159,22 +160,85 @@ def _hot_size(layout: Layout) -> int:
     return (max(*always, *(field or 0 for field in sometimes)) + 15) // 8 * 8
 
 
-def settle(frames: Frames, ends: Words, *, on_heap: bool) -> tuple[Frames, Mask, Mask]:
-    """Cuts off what has returned; returns also which chains are torn, and which may end with a frame that has returned.
+class Chain(NamedTuple):
+    """The Python frames of one thread, innermost first."""
+
+    address: tuple[int, ...]
+    code: tuple[int, ...]
+    instruction: tuple[int, ...]
+    """Negative in a frame that has not begun."""
+    certain: bool
+    """All of it was copied in one piece, and it ends with a frame that runs."""
+
+    def agrees_with(self, later: Chain) -> bool:
+        """Whether another look showed the same frames, and their callers at the same calls."""
+        same = self.address == later.address and self.code == later.code
+        return same and self.instruction[1:] == later.instruction[1:]
+
+    def common(self, later: Chain) -> Chain | None:
+        """What has not changed between two looks, from the root up, and the first frame that only went on."""
+        rows = list(zip(*(reversed(field) for field in self[:3]), strict=True))
+        later_rows = list(zip(*(reversed(field) for field in later[:3]), strict=True))
+        kept = []
+        for before, after in zip(rows, later_rows, strict=False):
+            if before[:2] != after[:2]:
+                break
+            kept.append(after)
+            if before != after:
+                break
+        address, code, instruction = zip(*reversed(kept), strict=True) if kept else ((), (), ())
+        return Chain(address, code, instruction, certain=False) if kept else None
+
+
+class Looks:
+    """Several looks at the chain of one thread, until it is sure."""
+
+    def __init__(self) -> None:
+        self.sure = False
+        self.best: Chain | None = None
+        """Once sure the chain, before that the most of it that two looks agreed on."""
+        self._last: Chain | None = None
+
+    def add(self, chain: Chain | None) -> None:
+        """One more look; None if it was torn."""
+        if chain is None:
+            return
+        if not chain.code:
+            self.best = self.best or chain  # a thread has no frame as it begins, and seems to have none as it calls
+            return
+        last, self._last = self._last, chain
+        if chain.certain or (last and last.agrees_with(chain)):
+            self.sure, self.best = True, chain
+            return
+        common = last.common(chain) if last else None
+        if common and (self.best is None or len(common.code) >= len(self.best.code)):
+            self.best = common
+
+
+def settle(frames: Frames, ends: Words, *, on_heap: bool) -> list[Chain | None]:
+    """The chains without what has returned; None for one that shows two moments.
 
     `ends` says where each frame ends that lies on a stack of frames; frames of the heap may lie anywhere.
     """
     count, depth = frames.code.shape
     if not depth:
-        return frames, np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        return [Chain((), (), (), certain=False)] * count
     stale = (frames.code != 0) & ~frames.runs if on_heap else _left_over(frames)
     cut = np.where(stale.any(axis=1), depth - np.argmax(stale[:, ::-1], axis=1), 0)
     gone = np.arange(depth) < cut[:, None]
     kept = Frames(*(np.where(gone, np.zeros(1, field.dtype), field) for field in frames))
     lost = (cut > 0) & ~(kept.code != 0).any(axis=1)
     torn = lost | kept.missing.any(axis=1) | ~_back_to_back(kept, ends)
-    top = np.arange(count), np.minimum(cut, depth - 1)
-    return kept, torn, kept.left[top]
+    in_one_piece = (kept.stacked | (kept.address == 0)).all(axis=1) & kept.stacked.any(axis=1)
+    certain = in_one_piece & ~kept.left[np.arange(count), np.minimum(cut, depth - 1)]
+    return [None if torn[n] else _chain(kept, n, certain=bool(certain[n])) for n in range(count)]
+
+
+def _chain(frames: Frames, n: int, *, certain: bool) -> Chain:
+    python = (frames.code[n] != 0) & ~frames.foreign[n]
+    address, code, instruction = frames.address[n][python], frames.code[n][python], frames.instruction[n][python]
+    signed = instruction.astype(np.int64)
+    return Chain(tuple(address.tolist()), tuple(code.tolist()), tuple(signed.tolist()), certain)
 
 
 def _left_over(frames: Frames) -> Mask:

@@ -78,14 +78,17 @@ class CoreProcess(Process):
         """Whether the end of the file is missing."""
         if not {_NT_PRSTATUS, _NT_PRPSINFO, _NT_FILE} <= core.notes.keys():
             raise _truncated(path) if core.truncated else _no_core(path, "has no list of threads and files")
-        statuses = [_STATUS.unpack_from(status) for status in core.notes[_NT_PRSTATUS]]
+        try:
+            statuses = [_STATUS.unpack_from(status) for status in core.notes[_NT_PRSTATUS]]
+            pid, command = _PROCESS.unpack_from(core.notes[_NT_PRPSINFO][0])
+            self.page_size, self._files = _mapped_files(core.notes[_NT_FILE][0], core.segments)
+        except struct.error:
+            raise _no_core(path, "is broken") from None
         self._tids = [tid for _, tid in statuses]
         self.signal: int = statuses[0][0]
         """What ended the process, which its first thread got; 0 if it went on after it was copied."""
-        pid, command = _PROCESS.unpack_from(core.notes[_NT_PRPSINFO][0])
         self.command = command.rstrip(b"\0 ").decode("utf-8", "backslashreplace")
-        """Its command line, of which the kernel keeps 80 bytes."""
-        self.page_size, self._files = _mapped_files(core.notes[_NT_FILE][0], core.segments)
+        """Its command line, of which the kernel keeps 80 bytes, and gcore but the program."""
         kept = [(segment.start, core.data[segment.offset :][: segment.size]) for segment in core.segments]
         super().__init__(pid, SegmentedMemory(kept))
         self.memory = SegmentedMemory([*kept, *self._left_out()])

@@ -25,7 +25,17 @@ from elftools.elf.sections import Section as Table
 
 from doctor.remote.mappings import Mapping
 
-BROKEN = (ELFError, ConstructError, struct.error, ArithmeticError, LookupError, MemoryError, TypeError, ValueError)
+BROKEN = (
+    ELFError,
+    ConstructError,
+    struct.error,
+    ArithmeticError,
+    LookupError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 """What pyelftools raises for a file that is no ELF file, or a broken one."""
 
 _MACHINES = {"EM_X86_64": "x86_64", "EM_AARCH64": "aarch64", "EM_386": "i386", "EM_ARM": "arm"}
@@ -183,7 +193,7 @@ def _describe(file: _File) -> Elf:
                 sections={
                     name: Section(one["sh_addr"], one["sh_size"]) for name, one in tables.items() if one["sh_addr"]
                 },
-                symbol_tables=_symbol_tables(tables) if elf.elfclass == 64 else (),
+                symbol_tables=_symbol_tables(tables, file.path.stat().st_size) if elf.elfclass == 64 else (),
             )
         except BROKEN as error:
             raise BadElf(f"{file.path} is a broken ELF file: {error}") from None
@@ -207,14 +217,14 @@ def _build_id(elf: ELFFile) -> BuildId | None:
     return None
 
 
-def _symbol_tables(tables: dict[str, Table]) -> tuple[SymbolTable, ...]:
-    names = ((".dynsym", ".dynstr"), (".symtab", ".strtab"))
-    pairs = [(tables[symbols], tables[strings]) for symbols, strings in names if {symbols, strings} <= tables.keys()]
-    return tuple(
-        SymbolTable(symbols["sh_offset"], symbols["sh_size"], strings["sh_offset"], strings["sh_size"])
-        for symbols, strings in pairs
-        if symbols["sh_type"] != "SHT_NOBITS"
-    )
+def _symbol_tables(tables: dict[str, Table], file_size: int) -> tuple[SymbolTable, ...]:
+    found = []
+    for symbols, strings in ((".dynsym", ".dynstr"), (".symtab", ".strtab")):
+        pair = [tables[name] for name in (symbols, strings) if name in tables]
+        places = [(table["sh_offset"], table["sh_size"]) for table in pair if table["sh_type"] != "SHT_NOBITS"]
+        if len(places) == 2 and all(offset + size <= file_size for offset, size in places):
+            found.append(SymbolTable(*places[0], *places[1]))
+    return tuple(found)
 
 
 def _search(symbols: bytes, strings: bytes, name: str) -> int | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from doctor.remote.memory import Words
 from doctor.remote.reader import Reader, Unreadable
 
 _MARGIN = 1024
 """Bytes read beyond the top of a thread's stack of frames: it may grow before the next sample."""
+_KEPT_WALKS = 32
 _MAX_CHUNKS = 1 << 12
 _MAX_CHUNK = 1 << 24
 
@@ -21,7 +23,8 @@ class ThreadPlan:
         self._frame_size = frame_size
         self._chunks: list[tuple[int, int]] = []
         self._room = range(0)
-        self._elsewhere = np.empty(0, np.uint64)
+        self._elsewhere: dict[int, int] = {}
+        self._walks = 0
         thread = reader.layout.thread
         fields = (thread.next, thread.frame, thread.datastack_chunk or thread.next, thread.datastack_top or thread.next)
         self._head = thread_state + min(fields), max(fields) + 8 - min(fields)
@@ -31,13 +34,12 @@ class ThreadPlan:
     def _arrange(self) -> None:
         named = [] if self._named_in is None else [(self._named_in, 8)]
         first, sizes = zip(self._head, *named, *self._chunks, strict=True)
-        self.addresses = np.concatenate([np.array(first, np.uint64), self._elsewhere])
+        self.addresses = np.array([*first, *self._elsewhere], np.uint64)
         """In the order in which they are to be copied."""
-        elsewhere = np.full(len(self._elsewhere), self._frame_size, np.uint64)
-        self.sizes = np.concatenate([np.array(sizes, np.uint64), elsewhere])
+        self.sizes = np.array([*sizes, *[self._frame_size] * len(self._elsewhere)], np.uint64)
         """Bytes at each address."""
 
-    def follow(self, chunk: int, top: int, named_in: int | None, elsewhere: Words) -> bool:
+    def follow(self, chunk: int, top: int, named_in: int | None, elsewhere: Sequence[int]) -> bool:
         """Notes where the thread's frames were seen; whether that changes what is to be copied.
 
         Args:
@@ -49,11 +51,21 @@ class ThreadPlan:
         moved = not (self._chunks and self._chunks[0][0] == chunk and top in self._room) and bool(chunk)
         if moved:
             self._place(chunk, top)
-        if not moved and named_in == self._named_in and np.array_equal(elsewhere, self._elsewhere):
+        if not self._visit(elsewhere) and not moved and named_in == self._named_in:
             return False
-        self._named_in, self._elsewhere = named_in, elsewhere
+        self._named_in = named_in
         self._arrange()
         return True
+
+    def _visit(self, frames: Sequence[int]) -> bool:
+        """Keeps frames for a while after they were seen, since calls come back to the same ones."""
+        self._walks += 1
+        known = len(self._elsewhere)
+        self._elsewhere.update(dict.fromkeys(frames, self._walks))
+        old = [frame for frame, walk in self._elsewhere.items() if walk <= self._walks - _KEPT_WALKS]
+        for frame in old:
+            del self._elsewhere[frame]
+        return bool(old) or len(self._elsewhere) != known
 
     def _place(self, chunk: int, top: int) -> None:
         """What cannot be read is left out: then its frames are read one by one."""

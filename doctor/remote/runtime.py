@@ -6,6 +6,7 @@ mount namespace.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,22 +54,25 @@ def find_runtime(process: Process) -> Runtime:
     """
     binaries: list[Binary] = []
     missing: list[str] = []
+    address = None
     for mapped in _likely_first(by_file(process.mappings())):
         binary = process.binary(mapped)
         if binary is None:
             missing.append(mapped[0].path)
             continue
         _require_known_machine(process, binary)
-        address = _runtime_address(binary)
-        if address is not None:
-            version = _version(process, binary, address)
+        address = address or _runtime_address(binary)
+        text = version_in(binary.file) if address else None
+        if address and text:
+            version = _version(process, address) or Version.of_text(text)
+            _require_known_version(process, version)
             return Runtime(address, version, binary.elf.machine, (*binaries[:1], binary))
         binaries.append(binary)
     raise _no_runtime(process, binaries, missing)
 
 
 def _likely_first(files: list[list[Mapping]]) -> list[list[Mapping]]:
-    """The executable, which can take over symbols of libraries; then what is called Python; then all else."""
+    """The executable, which may have taken over a library's variables; then what is called Python; then all else."""
     return files[:1] + sorted(files[1:], key=lambda mapped: not is_python_file(mapped[0].path))
 
 
@@ -90,31 +94,32 @@ def _runtime_address(binary: Binary) -> int | None:
     return section.address if section else None
 
 
-def _version(process: Process, binary: Binary, address: int) -> Version:
+def _version(process: Process, address: int) -> Version | None:
+    """As the interpreter itself has it, from 3.13 on; None where it has none."""
     head = process.memory.read(address, 16)
     if len(head) < 16:
         raise process.lacks_memory()
     if head.startswith(_COOKIE):
-        return Version.of_hex(int.from_bytes(head[8:], "little"))
-    text = version_in(str(binary.file))
-    if text is None:
-        raise CannotRead("unknown-version", f"{binary.path} does not tell its version", "doctor reads CPython only")
-    version = Version.of_text(text)
+        with suppress(ValueError):
+            return Version.of_hex(int.from_bytes(head[8:], "little"))
+    return None
+
+
+def _require_known_version(process: Process, version: Version) -> None:
     if version < OLDEST:
-        raise _too_old(process, text)
-    return version
+        raise _too_old(process, str(version))
 
 
 def _no_runtime(process: Process, binaries: list[Binary], missing: list[str]) -> CannotRead:
     paths = [*(binary.path for binary in binaries), *missing]
     if any("pypy" in Path(path).name for path in paths):
         return CannotRead("not-cpython", f"{process.name} runs PyPy", "doctor reads CPython only")
-    if any(binary.address(_TYPE) for binary in binaries):
-        return _too_old(process, "older than 3.7")
     lost = [path for path in missing if is_python_file(path)] or ([] if binaries else missing)
     if lost:
         return process.lacks_file(lost[0])
-    stripped = next((binary.path for binary in binaries[:1] if version_in(str(binary.file))), None)
+    if any(binary.address(_TYPE) for binary in binaries):
+        return _too_old(process, "older than 3.7")
+    stripped = next((binary.path for binary in binaries[:1] if version_in(binary.file)), None)
     if stripped:
         hint = "run a Python whose symbols were not stripped, or one of version 3.10 or later"
         return CannotRead("no-symbols", f"the interpreter in {stripped} has no symbols to find its state by", hint)

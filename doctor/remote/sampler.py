@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from doctor.model.evidence.stacks import Frame
-from doctor.remote.chains import FrameReader, Frames, Mask, settle
+from doctor.remote.chains import Chain, FrameReader, Frames, Looks, settle
 from doctor.remote.interpreters import Interpreters, ThreadState
 from doctor.remote.memory import Words
 from doctor.remote.plan import ThreadPlan
@@ -22,7 +22,7 @@ from doctor.remote.stack_table import UNKNOWN, StackTable
 
 TORN = UNKNOWN
 """Stands for the stack of a thread that changed too fast to be read."""
-_ATTEMPTS = 8
+_ATTEMPTS = 16
 _LISTINGS = 5
 _CHECK_CODES_EVERY = 100
 """Samples."""
@@ -56,6 +56,8 @@ class Sampler:
         self._table = StackTable(reader)
         self._plans: dict[int, ThreadPlan] = {}
         self._samples = 0
+        self._pieces = Pieces.none()
+        self._before: Words | None = None
         self._list_threads()
 
     @property
@@ -111,46 +113,46 @@ class Sampler:
         }
         self._numbers = np.full(len(self._plans), TORN, np.int64)
         self._pieces = self._all_pieces()
-        self._before: Words | None = None
+        self._before = None
 
     def _all_pieces(self) -> Pieces:
         return _pieces(list(enumerate(self._plans.values())), np.array(self._interpreters.words, np.uint64))
 
-    def _walk(self, snapshot: Snapshot, which: Indices) -> Indices:
-        """The stacks of these threads, read again as long as they are torn."""
-        numbers = np.full(len(self._plans), TORN, np.int64)
-        wanted, replaced, whole = which, set[int](), snapshot
+    def _walk(self, whole: Snapshot, which: Indices) -> Indices:
+        """The stacks of these threads, looked at again as long as they are not sure."""
         plans = list(self._plans.items())
-        for attempt in range(_ATTEMPTS):
-            found, in_a_call, moved = self._read(snapshot, [plans[index] for index in which.tolist()])
-            replaced |= set(which[moved].tolist())
-            sure = (found != TORN) & (~in_a_call | (attempt == _ATTEMPTS - 1))
-            numbers[which[sure]] = found[sure]
-            which = which[~sure]
-            if not len(which):
+        looks = {index: Looks() for index in which.tolist()}
+        moved = set[int]()
+        snapshot, left = whole, which.tolist()
+        for _ in range(_ATTEMPTS):
+            chains, follows = self._read(snapshot, [plans[index] for index in left])
+            for index, chain, follow in zip(left, chains, follows, strict=True):
+                looks[index].add(chain)
+                moved.update([index] if follow else [])
+            left = [index for index in left if not looks[index].sure]
+            if not left:
                 break
-            snapshot = Snapshot(self._reader.memory, _pieces([(index, plans[index][1]) for index in which.tolist()]))
-        if replaced:
+            snapshot = Snapshot(self._reader.memory, _pieces([(index, plans[index][1]) for index in left]))
+        if moved:
             self._pieces = self._all_pieces()
-            self._before = whole.carried_over(self._pieces, sorted(replaced))
-        return numbers[wanted]
+            self._before = whole.carried_over(self._pieces, sorted(moved))
+        seen = (look.best for look in looks.values())
+        return np.array([TORN if chain is None else self._table.number(chain) for chain in seen], np.int64)
 
-    def _read(self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]]) -> tuple[Indices, Mask, Mask]:
-        """The stacks of these threads; which of them may be in the middle of a call; and whose frames have moved."""
+    def _read(self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]]) -> tuple[list[Chain | None], list[bool]]:
+        """The chains of these threads, None for torn ones, and whose frames lie elsewhere than before."""
         layout = self._reader.layout.thread
         addresses = np.array([address for address, _ in plans], np.uint64)
         names = snapshot.words_at(addresses + np.uint64(layout.frame))
         frames = self._frame_reader.follow(snapshot, self._frame_reader.tops(snapshot, names))
         ends, unknown = self._table.ends(frames)
-        kept, torn, in_a_call = settle(frames, ends, on_heap=layout.datastack_chunk is None)
-        readable = ~torn & ~unknown
-        found = np.full(len(plans), TORN, np.int64)
-        for index in np.flatnonzero(readable).tolist():
-            python = (kept.code[index] != 0) & ~kept.foreign[index]
-            found[index] = self._table.number(kept.code[index, python], kept.instruction[index, python])
-        return found, in_a_call, self._replan(snapshot, plans, names, frames)
+        frames.missing[unknown] = True
+        chains = settle(frames, ends, on_heap=layout.datastack_chunk is None)
+        return chains, self._replan(snapshot, plans, names, frames)
 
-    def _replan(self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]], names: Words, frames: Frames) -> Mask:
+    def _replan(
+        self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]], names: Words, frames: Frames
+    ) -> list[bool]:
         """Has each plan follow where the thread's frames are; which of them did."""
         layout, cframe = self._reader.layout.thread, self._reader.layout.cframe
         addresses = np.array([address for address, _ in plans], np.uint64)
@@ -160,16 +162,15 @@ class Sampler:
         tops = nowhere if on_heap else snapshot.words_at(addresses + np.uint64(layout.datastack_top or 0))
         named_in = names + np.uint64(cframe.current_frame) if cframe else None
         elsewhere = (frames.address != 0) & ~frames.stacked
-        moved = [
+        return [
             plan.follow(
                 int(chunks[n]),
                 int(tops[n]),
                 None if named_in is None else int(named_in[n]),
-                frames.address[n][elsewhere[n]],
+                frames.address[n][elsewhere[n]].tolist(),
             )
             for n, (_, plan) in enumerate(plans)
         ]
-        return np.array(moved, np.bool_)
 
 
 def _pieces(plans: Sequence[tuple[int, ThreadPlan]], words: Words | None = None) -> Pieces:

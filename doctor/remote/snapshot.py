@@ -25,6 +25,11 @@ class Pieces(NamedTuple):
     owners: Indices
     """Whose piece each is, ascending."""
 
+    @classmethod
+    def none(cls) -> Pieces:
+        """Nothing to copy."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
+
     @property
     def offsets(self) -> Words:
         """Where each lies in the copy, which has full words only, and at last where the copy ends."""
@@ -71,7 +76,8 @@ class Snapshot:
     def words_at(self, addresses: Words) -> Words:
         """The words at these addresses; all bits set for one that was not copied."""
         at = self.locate(addresses, 8)
-        return np.where(at == NOWHERE, ALL_BITS, self.words[np.maximum(at, 0) // 8])
+        words: Words = self.words[np.maximum(at, 0) // 8]
+        return np.where(at == NOWHERE, ALL_BITS, words)
 
     def int32_at(self, address: int) -> int | None:
         """A C int within a word that was copied."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from doctor.model.evidence.stacks import Frame
-from doctor.remote.chains import Frames, Mask
+from doctor.remote.chains import Chain, Frames, Mask
 from doctor.remote.code import Code
 from doctor.remote.memory import Words
 from doctor.remote.reader import Reader, Unreadable
@@ -19,25 +19,25 @@ class StackTable:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._codes: dict[int, Code | None] = {0: None}
-        self._numbers: dict[bytes, int] = {}
+        self._numbers: dict[tuple[tuple[int, ...], ...], int] = {}
         self._by_frames: dict[tuple[Frame, ...], int] = {}
         self.stacks: list[tuple[Frame, ...]] = []
 
     def ends(self, frames: Frames) -> tuple[Words, Mask]:
-        """Where each frame ends on its thread's stack of frames, and which chains name what is no code object."""
+        """Where each frame ends on its thread's stack of frames, and which frames name what is no code object."""
         addresses, index = np.unique(np.where(frames.foreign, np.uint64(0), frames.code), return_inverse=True)
         codes = [self._code(address) for address in addresses.tolist()]
         words = np.array([code.frame_words if code else 0 for code in codes], np.uint64)
         unknown = np.array([code is None for code in codes], np.bool_) & (addresses != 0)
         index = index.reshape(frames.code.shape)
-        return frames.address + words[index] * np.uint64(8), unknown[index].any(axis=1)
+        return frames.address + words[index] * np.uint64(8), unknown[index]
 
-    def number(self, code: Words, instruction: Words) -> int:
+    def number(self, chain: Chain) -> int:
         """The number of a stack, `UNKNOWN` if one of its instructions is none of the code."""
-        key = code.tobytes() + instruction.tobytes()
+        key = chain.code, chain.instruction
         known = self._numbers.get(key)
         if known is None:
-            known = self._numbers[key] = self._decode(code.tolist(), instruction.tolist())
+            known = self._numbers[key] = self._decode(*key)
         return known
 
     def forget_replaced(self) -> bool:
@@ -57,7 +57,7 @@ class StackTable:
                 return None
         return self._codes[address]
 
-    def _decode(self, codes: list[int], instructions: list[int]) -> int:
+    def _decode(self, codes: tuple[int, ...], instructions: tuple[int, ...]) -> int:
         frames = []
         for address, instruction in zip(codes, instructions, strict=True):
             code = self._code(address)

@@ -81,7 +81,7 @@ def interpreter(proc: ProcDir, cmdline: tuple[str, ...]) -> Interpreter | None:
     return Interpreter(implementation, _patch_version(proc, library, minor) or minor)
 
 
-def version_in(path: str, minor: str | None = None) -> str | None:
+def version_in(path: Path, minor: str | None = None) -> str | None:
     """The full version that a CPython binary holds as a string constant; None: it holds none.
 
     The minor version makes sure that it is not that of another library. Without one it is taken from the binary.
@@ -89,7 +89,7 @@ def version_in(path: str, minor: str | None = None) -> str | None:
     Raises:
         OSError: the file cannot be read.
     """
-    file = Path(path).stat()  # follows /proc/PID/exe even to a deleted file
+    file = path.stat()  # follows /proc/PID/exe even to a deleted file
     if not file.st_size:
         return None
     return _version_in(path, (file.st_dev, file.st_ino, file.st_mtime_ns), minor)
@@ -122,18 +122,18 @@ def _patch_version(proc: ProcDir, library: str | None, minor: str | None) -> str
     if minor is None:
         return None
     try:
-        return version_in(f"/proc/{proc.pid}/root{library}" if library else f"/proc/{proc.pid}/exe", minor)
+        return version_in(Path(f"/proc/{proc.pid}", f"root{library}" if library else "exe"), minor)
     except OSError:
         return None
 
 
 @lru_cache(maxsize=64)
-def _version_in(path: str, _identity: tuple[int, int, int], minor: str | None) -> str | None:
+def _version_in(path: Path, _identity: tuple[int, int, int], minor: str | None) -> str | None:
     """Searches a binary once, whichever process maps it.
 
     The linker may let the constant share the end of a longer string, such as the installation's prefix.
     """
-    with Path(path).open("rb") as binary, mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ) as content:
+    with path.open("rb") as binary, mmap.mmap(binary.fileno(), 0, access=mmap.ACCESS_READ) as content:
         minor = minor or _tagged_minor(content)
         if minor is None:
             return None

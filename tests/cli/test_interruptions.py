@@ -22,9 +22,10 @@ HANGS = "exec sleep 1000"
 
 
 def cpu_s(doctor: subprocess.Popen[str]) -> float:
-    """The CPU time a run has taken so far; without end for one that has ended."""
+    """The CPU time a run has taken to start so far; without end for one that has begun to look, or has ended."""
     with suppress(FileNotFoundError, ProcessLookupError, ValueError):
-        return int(Path(f"/proc/{doctor.pid}/schedstat").read_text().split()[0]) / 1e9
+        started = len(list(Path(f"/proc/{doctor.pid}/task").iterdir())) > 4
+        return float("inf") if started else int(Path(f"/proc/{doctor.pid}/schedstat").read_text().split()[0]) / 1e9
     return float("inf")
 
 

@@ -41,3 +41,12 @@ def test_it_measures_cpu_and_run_queue_time() -> None:
     assert spent[-1] > 0.3
     assert sum(spent[:-1]) < 0.1
     assert all(thread.runqueue_s is not None for thread in threads.threads)
+
+
+def test_a_window_without_length_is_one_look() -> None:
+    """Each thread is looked at once, and that tells what it waits for."""
+    with service("idle_executor") as idle:
+        threads = look(ThreadsCollector(), idle.pid, Threads, 0.0)
+    assert threads.ticks == 1
+    assert {thread.ticks for thread in threads.threads} == {1}
+    assert "lock" in {threads.waits[run.wait].reason for thread in threads.threads for run in thread.runs}

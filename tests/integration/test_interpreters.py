@@ -6,7 +6,7 @@ import pytest
 
 from integration.looking import Look, assert_root, later, look, place, side_by_side
 from interpreters import Interpreter, interpreters
-from services import PROGRAMS, line_of
+from services import line_of
 
 SECONDS = 2.0
 WORKERS = 7
@@ -45,11 +45,11 @@ def test_the_blocked_loop_is_found(looks: dict[str, Look]) -> None:
     assert finding.where[0].thread == "MainThread"
 
 
-def test_the_leak_is_found(looks: dict[str, Look]) -> None:
+def test_the_leak_is_found(looks: dict[str, Look], python: Interpreter) -> None:
     """The file that is opened again and again."""
     looked = looks["fd_leak"]
     assert looked.roots == looked.ids == ["fd-leak"]
-    assert f"file:{PROGRAMS / 'fd_leak.py'}" in looked.finding("fd-leak").subjects
+    assert f"file:{python.root or ''}{looked.facts['path']}" in looked.finding("fd-leak").subjects
 
 
 def test_the_hot_function_is_found(python: Interpreter) -> None:

@@ -13,8 +13,10 @@ from doctor.cli.terminal import put, terminal_for
 from doctor.errors import ExitCode
 
 if TYPE_CHECKING:
-    from doctor.model.bundle import Bundle
+    from collections.abc import Callable
+
     from doctor.model.stack_report import StackReport
+    from doctor.model.target import Target
 
 
 @click.command("stacks", short_help="Show what every thread does, equal stacks once.")
@@ -61,4 +63,17 @@ def _report(target: str | None, duration: float | None, *, children: bool, quiet
     is_live = source.saved_bundle(target) is None
     bundle = source.evidence(target, duration or 0.0, children=children, quiet=quiet, kinds=(Stacks, Threads))
     report = stack_report(bundle)
-    return with_source(report, _lines(bundle)) if is_live else report
+    return with_source(report, _source_lines(bundle.target)) if is_live else report
+
+
+def _source_lines(target: Target) -> Callable[[int, str, int], str | None]:
+    from doctor.procfs.source_lines import SourceLines
+    from doctor.redact import redact_text
+
+    files = {ref.pid: SourceLines(ref) for ref in target.processes}
+
+    def lookup(pid: int, file: str, number: int) -> str | None:
+        line = files[pid].line(file, number)
+        return redact_text(line) if line else None
+
+    return lookup

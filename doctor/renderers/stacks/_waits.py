@@ -13,13 +13,13 @@ _SMALLEST = 0.005
 _WORDS: dict[WaitReason, str] = {
     "running": "on a CPU",
     "gil": "the GIL",
-    "sleep": "a sleep",
+    "sleep": "sleeping",
     "child": "a child process",
     "disk": "the disk",
     "stopped": "stopped by a signal or a debugger",
     "unreadable": "asleep, for what is not visible",
 }
-_NO_WAIT = ("running", "stopped", "unreadable")
+_NO_WAIT = ("running", "sleep", "stopped", "unreadable")
 _ANSWERS = ("read", "connect", "poll")
 """Waits for a peer, in which a missing timeout is worth a word."""
 

@@ -40,4 +40,4 @@ def _samples(timeline: Timeline) -> Counter[int]:
 
 
 def _one_frame(name: str) -> str:
-    return clean(name).replace(";", ":")
+    return clean(name).replace(";", ":") or "?"

@@ -13,7 +13,6 @@ from doctor.model.stack_report import ReportedFrame, StackReport, Timeline
 from doctor.renderers._encoding import encodable
 from doctor.renderers._phrases import clean, command
 from doctor.renderers.base import Terminal
-from doctor.renderers.stacks._names import frame_name
 from doctor.renderers.stacks.base import StackRenderer
 
 _SCHEMA = "https://www.speedscope.app/file-format-schema.json"
@@ -31,7 +30,7 @@ class SpeedscopeStacks(StackRenderer):
         periods = {one.pid: _period_s(report, one.samples) for one in report.processes}
         content = {
             "$schema": _SCHEMA,
-            "exporter": f"doctor {report.doctor_version}",
+            "exporter": f"doctor@{report.doctor_version}",
             "name": clean(f"{command(report.target.cmdline)} ({report.target.pid})"),
             "activeProfileIndex": 0,
             "shared": {"frames": [_frame(frame) for frame in frames]},
@@ -45,7 +44,7 @@ def _period_s(report: StackReport, samples: int) -> float | None:
 
 
 def _frame(frame: ReportedFrame) -> dict[str, Any]:
-    return {"name": frame_name(frame), "file": frame.file, "line": frame.line}
+    return {"name": clean(frame.function), "file": frame.file, "line": frame.line}
 
 
 def _profile(timeline: Timeline, paths: list[list[int]], period_s: float | None) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from rich.cells import cell_len
 from rich.text import Text
 
 from doctor.model.stack_report import STATES, ReportedFrame, StackGroup, StackReport, State
@@ -55,9 +54,6 @@ class _Report:
         self.page = Page(terminal.width, terminal.color)
         self._report = report
         self._everything = terminal.verbose
-        self._samples = {
-            (one.pid, one.tid, one.name): sum(stay.samples for stay in one.stays) for one in report.timelines
-        }
 
     def head(self) -> None:
         """The service, then how many threads do what."""
@@ -141,7 +137,8 @@ class _Report:
             self.page.line(Text(f"    … {say.count(hidden, 'more frame')} (--all shows them)", "dim"))
 
     def _frame(self, frame: ReportedFrame, *, own: bool) -> None:
-        self.page.paragraph(Text(_place(frame), "bold" if own else "dim"), "    ", rest="      ")
+        place = say.clean(f"{frame.short_file}:{frame.line} in {frame.function}")
+        self.page.paragraph(Text(place, "bold" if own else "dim"), "    ", rest="      ")
         if frame.source:
             self.page.line(Text(f"        {self._brief(frame.source)}"))
 
@@ -150,11 +147,12 @@ class _Report:
         self.page.line(Text(text, "dim"))
 
     def _idle(self, group: StackGroup) -> None:
-        head = f"{MARK['idle']}{say.count(group.count, 'thread')}  {self._who(group)}  {self._what(group)}  "
-        place = _place(_call(group))
-        room = self.page.width - cell_len(head)
-        shown = place if cell_len(place) <= room else "…" + place[-max(room - 1, 1) :]
-        self.page.line(Text.assemble(head, (shown, "dim")))
+        threads = f"{MARK['idle']}{say.count(group.count, 'thread')}  {self._who(group)}  "
+        call = _call(group)
+        file = "/".join(call.short_file.rsplit("/", 2)[-2:])
+        place = say.clean(f"{file}:{call.line} in {call.function}")
+        waits = what(group, sampled=self._report.sampled).removeprefix("waiting: ")
+        self.page.line(Text.assemble(threads, (place, "dim"), f"  {waits}"))
 
     def _who(self, group: StackGroup) -> str:
         names = thread_names(thread.name for thread in group.threads)
@@ -167,16 +165,12 @@ class _Report:
         told = what(group, sampled=self._report.sampled)
         if not self._report.sampled:
             return told
-        of = sum(self._samples[thread.pid, thread.tid, thread.name] for thread in group.threads)
+        of = sum(thread.of_samples for thread in group.threads)
         return f"{group.samples:,} of {say.count(of, 'sample')}" + (f"; {told}" if told else "")
 
 
-def _place(frame: ReportedFrame) -> str:
-    return say.clean(f"{frame.short_file}:{frame.line} in {frame.function}")
-
-
 def _call(group: StackGroup) -> ReportedFrame:
-    """Where an idle thread waits: in the application, else in the innermost call that is no lock's own."""
-    own = [frame for frame in group.frames if frame.origin == "application"]
+    """Where an idle thread waits: in a function of the application, else in the innermost call that is no lock's."""
+    own = [frame for frame in group.frames if frame.origin == "application" and frame.function != "<module>"]
     calls = [frame for frame in group.frames if frame.short_file != "threading.py"]
     return (own or calls or list(group.frames))[0]
