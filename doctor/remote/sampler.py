@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 from doctor.model.evidence.stacks import Frame
-from doctor.remote.chains import Chain, FrameReader, Frames, Looks, settle
+from doctor.remote.chains import NO_FRAMES, Chain, ChainReader
+from doctor.remote.frames import FrameReader, Frames
 from doctor.remote.interpreters import Interpreters, ThreadState
 from doctor.remote.memory import Words
 from doctor.remote.plan import ThreadPlan
@@ -22,7 +23,8 @@ from doctor.remote.stack_table import UNKNOWN, StackTable
 
 TORN = UNKNOWN
 """Stands for the stack of a thread that changed too fast to be read."""
-_ATTEMPTS = 16
+_ENOUGH_ATTEMPTS, _ATTEMPTS = 3, 10
+"""To see the whole of a stack, and to see any of it."""
 _LISTINGS = 5
 _CHECK_CODES_EVERY = 100
 """Samples."""
@@ -54,10 +56,12 @@ class Sampler:
         self._runtime = runtime
         self._frame_reader = FrameReader(reader.memory, reader.layout, reader.minor)
         self._table = StackTable(reader)
+        self._chains = ChainReader(self._frame_reader, self._table)
         self._plans: dict[int, ThreadPlan] = {}
         self._samples = 0
         self._pieces = Pieces.none()
         self._before: Words | None = None
+        self._ran = np.empty(0, np.int64)
         self._list_threads()
 
     @property
@@ -74,6 +78,7 @@ class Sampler:
         """
         self._samples += 1
         if self._samples % _CHECK_CODES_EVERY == 0 and self._table.forget_replaced():
+            self._chains.forget_calls()
             self._numbers[:] = TORN
         snapshot, which = self._look()
         if len(which):
@@ -91,11 +96,14 @@ class Sampler:
         raise Unreadable("the list of threads changes faster than it can be read")
 
     def _that_ran(self, snapshot: Snapshot) -> Indices:
+        """Those whose memory changed, now or in the last sample: at rest a stack can be read as it is."""
         before, self._before = self._before, snapshot.words
         if before is None:
-            return np.arange(len(self._plans))
+            self._ran = np.arange(len(self._plans))
+            return self._ran
         changed = snapshot.changed_owners(before)
-        return np.union1d(changed[changed != NOBODY], np.flatnonzero(self._numbers == TORN))
+        before_that, self._ran = self._ran, changed[changed != NOBODY]
+        return np.union1d(np.union1d(self._ran, before_that), np.flatnonzero(self._numbers == TORN))
 
     def _list_threads(self) -> None:
         """Lists them anew, and keeps what is known of those that are still there."""
@@ -119,35 +127,47 @@ class Sampler:
         return _pieces(list(enumerate(self._plans.values())), np.array(self._interpreters.words, np.uint64))
 
     def _walk(self, whole: Snapshot, which: Indices) -> Indices:
-        """The stacks of these threads, looked at again as long as they are not sure."""
+        """The stacks of these threads, looked at again as long as they are not confirmed whole."""
         plans = list(self._plans.items())
-        looks = {index: Looks() for index in which.tolist()}
+        best: dict[int, Chain | None] = dict.fromkeys(which.tolist(), NO_FRAMES)
         moved = set[int]()
         snapshot, left = whole, which.tolist()
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             chains, follows = self._read(snapshot, [plans[index] for index in left])
             for index, chain, follow in zip(left, chains, follows, strict=True):
-                looks[index].add(chain)
+                best[index] = self._better(best[index], chain)
                 moved.update([index] if follow else [])
-            left = [index for index in left if not looks[index].sure]
+            left = [index for index in left if not _suffices(best[index], attempt)]
             if not left:
                 break
             snapshot = Snapshot(self._reader.memory, _pieces([(index, plans[index][1]) for index in left]))
         if moved:
             self._pieces = self._all_pieces()
             self._before = whole.carried_over(self._pieces, sorted(moved))
-        seen = (look.best for look in looks.values())
-        return np.array([TORN if chain is None else self._table.number(chain) for chain in seen], np.int64)
+        return np.array([self._number(chain) for chain in best.values()], np.int64)
+
+    def _better(self, best: Chain | None, chain: Chain | None) -> Chain | None:
+        """The one to keep of what is known so far and another look; a thread has no frames if all looks say so."""
+        known = best if best and best.code else None
+        if chain is None:
+            return known
+        if not chain.code:
+            return best
+        if self._chains.is_known(chain):
+            return chain
+        confirmed = self._chains.confirmed(chain)
+        if confirmed and (known is None or confirmed.live or len(confirmed.code) > len(known.code)):
+            return confirmed
+        return known
+
+    def _number(self, chain: Chain | None) -> int:
+        return TORN if chain is None else self._table.number(chain.code, chain.instruction)
 
     def _read(self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]]) -> tuple[list[Chain | None], list[bool]]:
         """The chains of these threads, None for torn ones, and whose frames lie elsewhere than before."""
-        layout = self._reader.layout.thread
         addresses = np.array([address for address, _ in plans], np.uint64)
-        names = snapshot.words_at(addresses + np.uint64(layout.frame))
-        frames = self._frame_reader.follow(snapshot, self._frame_reader.tops(snapshot, names))
-        ends, unknown = self._table.ends(frames)
-        frames.missing[unknown] = True
-        chains = settle(frames, ends, on_heap=layout.datastack_chunk is None)
+        names = snapshot.words_at(addresses + np.uint64(self._reader.layout.thread.frame))
+        chains, frames = self._chains.read(snapshot, self._frame_reader.tops(snapshot, names))
         return chains, self._replan(snapshot, plans, names, frames)
 
     def _replan(
@@ -171,6 +191,11 @@ class Sampler:
             )
             for n, (_, plan) in enumerate(plans)
         ]
+
+
+def _suffices(chain: Chain | None, attempt: int) -> bool:
+    """Whether a chain is whole, or enough of it is confirmed after so many attempts."""
+    return chain is not None and (chain.live or (attempt >= _ENOUGH_ATTEMPTS and bool(chain.code)))
 
 
 def _pieces(plans: Sequence[tuple[int, ThreadPlan]], words: Words | None = None) -> Pieces:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from doctor.model.evidence.stacks import Frame
-from doctor.remote.chains import Chain, Frames, Mask
 from doctor.remote.code import Code
+from doctor.remote.frames import Frames, Mask
 from doctor.remote.memory import Words
 from doctor.remote.reader import Reader, Unreadable
 
@@ -32,9 +32,9 @@ class StackTable:
         index = index.reshape(frames.code.shape)
         return frames.address + words[index] * np.uint64(8), unknown[index]
 
-    def number(self, chain: Chain) -> int:
+    def number(self, code: tuple[int, ...], instruction: tuple[int, ...]) -> int:
         """The number of a stack, `UNKNOWN` if one of its instructions is none of the code."""
-        key = chain.code, chain.instruction
+        key = code, instruction
         known = self._numbers.get(key)
         if known is None:
             known = self._numbers[key] = self._decode(*key)

@@ -133,6 +133,11 @@ class Object(Value, frozen=True, kw_only=True):
     type: int
     var_size: int
     """`ob_size` of objects of varying length."""
+    managed_dict: int | None = None
+    """From 3.11 on: how many bytes before an object its `__dict__` is, if its type says so. In 3.12 that word is odd
+    where it is, but for one, the address of `PyDictValues`."""
+    managed_values: int | None = None
+    """3.11 only: how many bytes before an object the address of its `PyDictValues` is."""
 
 
 class Type(Value, frozen=True, kw_only=True):
@@ -146,6 +151,8 @@ class Type(Value, frozen=True, kw_only=True):
     """Null for the static types of 3.12 and later, which keep it elsewhere."""
     base: int
     mro: int
+    members: int
+    """An array of `PyMemberDef`, up to one without a name."""
     dictoffset: int
     heap_name: int
     heap_qualname: int
@@ -230,6 +237,12 @@ class DictValues(Value, frozen=True, kw_only=True):
     """`PyDictValues`: the values of an instance's attributes; their names are the `cached_keys` of its type."""
 
     items: int
+    capacity: int | None = None
+    """From 3.13 on: a byte, as are the next two; the order of the values stands behind so many of them. Before it stands
+    in front of them, from the third byte backwards; the second is how many there are."""
+    used: int | None = None
+    valid: int | None = None
+    """Of values that an instance has behind it: whether they are in use."""
 
 
 class Set(Value, frozen=True, kw_only=True):
@@ -283,6 +296,16 @@ class Member(Value, frozen=True, kw_only=True):
     definition: int
     definition_type: int
     definition_offset: int
+    definition_name: int
+    """A C string."""
+    definition_size: int
+
+
+class WeakRef(Value, frozen=True, kw_only=True):
+    """`PyWeakReference`."""
+
+    referent: int
+    """`None` once the object is gone."""
 
 
 class Module(Value, frozen=True, kw_only=True):
@@ -328,5 +351,6 @@ class Layout(Value, frozen=True, kw_only=True):
     builtin: Builtin
     function: Function
     member: Member
+    weakref: WeakRef
     module: Module
     generator: Generator
