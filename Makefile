@@ -26,6 +26,7 @@ schema: $(READY)
 benchmark: $(READY)
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/overhead.py
+	@$(BIN)/python benchmarks/sampling.py
 
 interpreters: # those that neither this machine nor pyenv has, for the tests; as root
 	@scripts/make_interpreters.sh

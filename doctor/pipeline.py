@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 
 import msgspec
 
-from doctor import __version__
+from doctor import __version__, postmortem
 from doctor.collect import Progress, collect
 from doctor.correlate import correlate
 from doctor.evaluate import evaluate
@@ -35,6 +36,15 @@ def capture(
     `progress` is called with the name of each collector as it finishes; `kinds` is the evidence to gather, if not all.
     """
     return redact(collect(target, duration_s, progress, kinds))
+
+
+def read_core(path: Path) -> Bundle:
+    """What a core file holds, without secrets.
+
+    Raises:
+        CannotRead, UnknownLayout: it holds no interpreter that doctor can read.
+    """
+    return redact(postmortem.read_core(path))
 
 
 def diagnose(bundle: Bundle) -> Diagnosis:

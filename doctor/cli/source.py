@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from doctor.errors import UnwritableOutput, UsageError
+from doctor.errors import UnwritableOutput
 
 if TYPE_CHECKING:
     from doctor.model.bundle import Bundle
@@ -73,11 +73,9 @@ def evidence(
     """
     core = core_file(text)
     if core:
-        raise UsageError(
-            "core-file",
-            f"{core} is a core file, and this version of doctor reads live processes and bundles only",
-            "name the process while it lives: doctor stacks PID",
-        )
+        from doctor import pipeline
+
+        return pipeline.read_core(core)
     saved = saved_bundle(text)
     if saved is None:
         return look(text, duration_s, children=children, quiet=quiet, kinds=kinds)

@@ -5,18 +5,33 @@ from __future__ import annotations
 import struct
 from typing import NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from doctor.remote.layouts import Layout
 from doctor.remote.memory import Memory
 
 MAX_TEXT = 1 << 20
 """Characters; longer strings are no names, and a longer length is more often a torn read."""
 
-_STACKREF_TAG = 3
-_CHARACTER_SIZES = {1: ("latin-1", 1), 2: ("utf-16-le", 2), 4: ("utf-32-le", 4)}
+_CHARACTERS: dict[int, npt.DTypeLike] = {1: np.uint8, 2: np.uint16, 4: np.uint32}
+"""Types of a character, by how many bytes it takes."""
 
 
 class Unreadable(Exception):
     """What was read is not what it should be: it changed meanwhile, was never that, or is not mapped."""
+
+
+def characters(content: bytes, width: int) -> str:
+    """Text of so many bytes a character, in which a surrogate is a character of its own.
+
+    Raises:
+        Unreadable: a character is none.
+    """
+    try:
+        return np.frombuffer(content, _CHARACTERS[width]).astype("<u4").tobytes().decode("utf-32-le", "surrogatepass")
+    except UnicodeDecodeError:
+        raise Unreadable("no character has that number") from None
 
 
 class Reader(NamedTuple):
@@ -66,18 +81,18 @@ class Reader(NamedTuple):
         return self.c_string(self.pointer(type_address + self.layout.type.name))
 
     def text(self, address: int) -> str:
-        """The value of a `str`."""
+        """The value of a `str`, as names and paths are stored: in one piece."""
         unicode = self.layout.unicode
         head = self.bytes_at(address, unicode.compact_size)
         length = struct.unpack_from("<q", head, unicode.length)[0]
         state = struct.unpack_from("<I", head, unicode.state)[0]
-        encoding, width = _CHARACTER_SIZES.get(state >> unicode.kind_shift & 7, ("", 0))
+        width = state >> unicode.kind_shift & 7
         compact = state >> unicode.compact_shift & 1
-        if not compact or not width or not 0 <= length <= MAX_TEXT:
+        if not compact or width not in _CHARACTERS or not 0 <= length <= MAX_TEXT:
             raise Unreadable(f"no str at {address:#x}")
         is_ascii = state >> unicode.ascii_shift & 1
         begin = unicode.ascii_size if is_ascii else unicode.compact_size
-        return self.bytes_at(address + begin, length * width).decode(encoding, "surrogatepass")
+        return characters(self.bytes_at(address + begin, length * width), width)
 
     def content(self, address: int, limit: int = MAX_TEXT) -> bytes:
         """The value of a `bytes`."""

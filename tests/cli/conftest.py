@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
+from circumstances import eventually
 from doctor.errors import ExitCode
 from services import Service, service
 
@@ -28,6 +32,18 @@ def idle() -> Iterator[Service]:
     """A healthy service to look at."""
     with service("idle_executor") as target:
         yield target
+
+
+@pytest.fixture
+def foreign(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that calls itself Python and is none that doctor could read, so that py-spy is asked."""
+    program = tmp_path / "python3.12"
+    shutil.copy(shutil.which("sleep") or "", program)
+    process = subprocess.Popen([program, "600"])
+    eventually(lambda: psutil.Process(process.pid).name(), lambda name: name == program.name)
+    yield process
+    process.kill()
+    process.wait()
 
 
 @pytest.fixture(scope="package")

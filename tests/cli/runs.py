@@ -44,7 +44,7 @@ def run(*args: str, **circumstances: Any) -> Ended:
 
 
 @contextmanager
-def unharmed(target: Service) -> Iterator[str]:
+def unharmed(target: Service | subprocess.Popen[bytes]) -> Iterator[str]:
     """The PID of a target that at the end of the block is stopped or not, as before, with no tracer and all threads."""
 
     def state() -> tuple[bool, str, str]:

@@ -6,7 +6,6 @@ import gzip
 import os
 import signal
 import subprocess
-import sys
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +16,13 @@ import pytest
 from circumstances import (
     UNPRIVILEGED,
     eventually,
-    interpreter_with,
     needs_root,
     needs_setpriv,
     start_doctor,
     taking_pid,
 )
 from doctor.errors import ExitCode
-from services import Service, gunicorn, service
+from services import Service, service
 
 from .runs import SHORT, Ended, capturing, end_of, run, unharmed
 
@@ -168,20 +166,6 @@ def test_a_stopped_target_stays_stopped() -> None:
     assert ended.code == ExitCode.INCONCLUSIVE
     assert f"process {pid} is stopped by a signal or a debugger" in " ".join(ended.stdout.split())
     assert f"kill -CONT {pid}" in ended.stdout
-
-
-def test_a_window_too_short_for_all_processes(tmp_path: Path) -> None:
-    """Processes whose turn for stacks does not come are not said to have ended, and a longer window is the remedy."""
-    slow = f'sleep 0.3; exec {Path(sys.executable).with_name("py-spy")} "$@"'
-    python = interpreter_with(tmp_path / "venv", slow)
-    with gunicorn(workers=2) as server, unharmed(server) as pid:
-        ended = run("diagnose", pid, *SHORT, "--format", "json", python=python)
-    assert ended.code == ExitCode.INCONCLUSIVE
-    skips = [
-        skip for skip in ended.json["skipped"] if skip["reason"].startswith("the window was too short to read the")
-    ]
-    assert skips
-    assert all(skip["collector"] == "stacks" and "--duration" in skip["remedy"] for skip in skips)
 
 
 def test_a_command_line_that_is_not_utf8(tmp_path: Path) -> None:

@@ -61,20 +61,22 @@ def test_interrupted_during_the_capture(number: signal.Signals, idle: Service, t
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_while_py_spy_hangs(number: signal.Signals, idle: Service, tmp_path: Path) -> None:
+def test_interrupted_while_py_spy_hangs(
+    number: signal.Signals, foreign: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
     """A signal to doctor alone ends a py-spy that would never have ended."""
     python = interpreter_with(tmp_path / "venv", HANGS)
-    with unharmed(idle) as pid:
+    with unharmed(foreign) as pid:
         doctor = start_doctor("diagnose", pid, "--duration", "60", python=python)
         eventually(lambda: psutil.Process(doctor.pid).children(), bool)
         doctor.send_signal(number)
         assert end_of(doctor, timeout_s=5).code == ExitCode.INTERRUPTED
 
 
-def test_interrupted_after_the_window_while_py_spy_hangs(idle: Service, tmp_path: Path) -> None:
+def test_interrupted_after_the_window_while_py_spy_hangs(foreign: subprocess.Popen[bytes], tmp_path: Path) -> None:
     """The same holds when the window is over and nothing is waited for but py-spy."""
     python = interpreter_with(tmp_path / "venv", HANGS)
-    with unharmed(idle) as pid:
+    with unharmed(foreign) as pid:
         doctor = start_doctor("diagnose", pid, *SHORT, python=python)
         capturing(doctor)
         eventually(lambda: psutil.Process(doctor.pid).num_threads(), lambda threads: threads == 2)

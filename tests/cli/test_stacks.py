@@ -7,6 +7,7 @@ import json
 import subprocess
 import uuid
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -134,11 +135,27 @@ def test_an_output_that_cannot_be_written(idle: Service) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 @pytest.mark.parametrize("command", ["stacks", "diagnose"])
-def test_a_core_file_is_known_for_what_it_is(command: str, pack: type[bytes], tmp_path: Path) -> None:
-    """A core file, packed or not, is neither taken for a bundle nor looked for among the processes."""
+def test_a_core_file_that_is_broken(command: str, pack: type[bytes], tmp_path: Path) -> None:
+    """A core file, packed or not, is known for what it is, and what is wrong with it is said."""
     core = tmp_path / "core.4242"
     core.write_bytes(pack(ELF_CORE))
-    assert_refused(run(command, str(core)), ExitCode.USAGE, f"{core} is a core file", "[core-file]")
+    assert_refused(run(command, str(core)), ExitCode.NO_ATTACH, str(core), "core")
+
+
+def test_a_core_file_shows_the_stacks_of_the_process(idle: Service, tmp_path: Path) -> None:
+    """The threads of a core file are those that the process had, under their names."""
+    subprocess.run(["gcore", "-o", str(tmp_path / "core"), str(idle.pid)], check=True, capture_output=True)
+    alive = run("stacks", str(idle.pid), "--format", "json")
+    dead = run("stacks", str(tmp_path / f"core.{idle.pid}"), "--format", "json")
+    assert (alive.code, dead.code) == (ExitCode.OK, ExitCode.OK)
+    assert frames_of(dead.json) == frames_of(alive.json)
+
+
+def frames_of(report: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """The names of threads and their frames."""
+    threads = [(thread["name"], group["frames"]) for group in report["groups"] for thread in group["threads"]]
+    unnamed = [(name, [{**frame, "source": None} for frame in frames]) for name, frames in threads]
+    return sorted(unnamed, key=lambda thread: thread[0])
 
 
 @needs_setpriv

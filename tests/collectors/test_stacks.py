@@ -48,8 +48,8 @@ def test_equal_samples_are_one_run() -> None:
     assert all(len(thread.runs) == 1 and thread.samples == stacks.samples for thread in stacks.threads)
 
 
-def test_a_process_that_is_no_python_is_skipped_with_py_spy_s_reason() -> None:
-    """Where py-spy finds no interpreter the entry says so, and how to try it by hand."""
+def test_a_process_that_is_no_python_is_skipped_with_both_reasons() -> None:
+    """Where neither doctor nor py-spy finds an interpreter the entry says so, and what to do."""
     sleeper = subprocess.Popen(["sleep", "60"])
     proc = ProcDir(sleeper.pid)
     try:
@@ -62,5 +62,5 @@ def test_a_process_that_is_no_python_is_skipped_with_py_spy_s_reason() -> None:
         sleeper.kill()
         sleeper.wait()
     assert isinstance(skipped, Skipped)
-    assert "py-spy could not read" in skipped.reason
-    assert "py-spy dump" in skipped.remedy
+    assert "is not Python; nor could py-spy read it" in skipped.reason
+    assert "doctor ps" in skipped.remedy

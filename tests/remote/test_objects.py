@@ -23,7 +23,7 @@ from services import Service, service
 @contextmanager
 def objects(python: Interpreter) -> Iterator[tuple[Service, Reader]]:
     """The program that has one of each, and a reader of it."""
-    with service("objects", python=python) as target, reading(target.pid, python) as (reader, _):
+    with service("objects", python=python) as target, reading(target.pid) as (reader, _):
         yield target, reader
 
 

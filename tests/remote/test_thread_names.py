@@ -67,9 +67,9 @@ def program(source: str, python: Interpreter) -> AbstractContextManager[Service]
     return running([*python.command, "-S", "-c", source], env={})  # what is installed may import `threading`
 
 
-def names(target: Service, python: Interpreter) -> dict[int, str]:
+def names(target: Service) -> dict[int, str]:
     """The names in a process."""
-    with reading(target.pid, python) as (reader, interpreter):
+    with reading(target.pid) as (reader, interpreter):
         return thread_names(reader, interpreter)
 
 
@@ -82,7 +82,7 @@ def told(target: Service) -> dict[int, str]:
 def test_names_are_what_the_threads_say(python: Interpreter) -> None:
     """Every thread has its name, the main one too, and a name may be of any characters."""
     with service("stacks/parked", python=python) as target:
-        found = names(target, python)
+        found = names(target)
         assert {ident: found[ident] for ident in told(target)} == told(target)
         assert sorted(set(found.values()) - set(told(target).values())) == ["walker"]
 
@@ -91,7 +91,7 @@ def test_names_are_what_the_threads_say(python: Interpreter) -> None:
 def test_odd_threads(python: Interpreter) -> None:
     """Threads of a subclass, renamed ones and those that Python did not start have names; entries that lie do not."""
     with program(ODD, python) as target:
-        assert names(target, python) == {int(ident): name for ident, name in target.facts.items()}
+        assert names(target) == {int(ident): name for ident, name in target.facts.items()}
         assert any(name.startswith("Dummy-") for name in target.facts.values())
 
 
@@ -99,13 +99,13 @@ def test_odd_threads(python: Interpreter) -> None:
 def test_without_threading_there_are_no_names(python: Interpreter) -> None:
     """A program that never imported `threading` is no error."""
     with program(BARE, python) as target:
-        assert names(target, python) == {}
+        assert names(target) == {}
 
 
 @pytest.mark.parametrize("python", interpreters(), ids=str)
 def test_names_are_right_while_threads_come_and_go(python: Interpreter) -> None:
     """With 500 births a second no thread has the name of another, and those that stay always have theirs."""
-    with service("stacks/births", python=python) as target, reading(target.pid, python) as (reader, interpreter):
+    with service("stacks/births", python=python) as target, reading(target.pid) as (reader, interpreter):
         for _ in range(100):
             found = thread_names(reader, interpreter)
             stay = {ident: found.pop(ident, None) for ident in told(target)}
@@ -116,7 +116,7 @@ def test_names_are_right_while_threads_come_and_go(python: Interpreter) -> None:
 
 def test_reading_names_is_cheap() -> None:
     """It takes few reads for each of 200 threads."""
-    with service("many_threads", "200", "2", python=OWN) as target, reading(target.pid, OWN) as (reader, interpreter):
+    with service("many_threads", "200", "2", python=OWN) as target, reading(target.pid) as (reader, interpreter):
         before = reader.memory.calls
         assert len(thread_names(reader, interpreter)) == 201
         assert reader.memory.calls - before < READS_A_THREAD * 201

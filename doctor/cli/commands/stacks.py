@@ -38,7 +38,7 @@ def command(
     no_color: bool,
     quiet: bool,
 ) -> None:
-    """Show what every thread of TARGET does: a PID, a name, :PORT, or a saved bundle.
+    """Show what every thread of TARGET does: a PID, a name, :PORT, a saved bundle, or a core file.
 
     Threads with equal stacks are shown once: those that run first, then those that wait in the middle of work and for
     what, idle ones last. Nothing is stopped.
@@ -60,7 +60,7 @@ def _report(target: str | None, duration: float | None, *, children: bool, quiet
     from doctor.model.evidence.threads import Threads
     from doctor.stack_groups import stack_report, with_source
 
-    is_live = source.saved_bundle(target) is None
+    is_live = source.saved_bundle(target) is None and source.core_file(target) is None
     bundle = source.evidence(target, duration or 0.0, children=children, quiet=quiet, kinds=(Stacks, Threads))
     report = stack_report(bundle)
     return with_source(report, _source_lines(bundle.target)) if is_live else report

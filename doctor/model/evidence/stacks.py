@@ -98,6 +98,10 @@ class Stacks(Evidence, tag="stacks", frozen=True, kw_only=True):
     samples: int
     errors: int
     """Attempts that gave no stacks."""
+    dropped: int = 0
+    """Stacks of single threads that changed too fast to be read."""
+    collecting: int | None = None
+    """Samples that saw a garbage collector at work; None where the sampler cannot tell."""
     frames: tuple[Frame, ...]
     stacks: tuple[tuple[int, ...], ...]
     """Each a path of indices into `frames`, innermost first."""

@@ -238,8 +238,8 @@ class DictValues(Value, frozen=True, kw_only=True):
 
     items: int
     capacity: int | None = None
-    """From 3.13 on: a byte, as are the next two; the order of the values stands behind so many of them. Before it stands
-    in front of them, from the third byte backwards; the second is how many there are."""
+    """From 3.13 on: a byte, as are the next two; the order of the values stands behind so many of them. Before, it
+    stands in front of them, from the third byte backwards; the second is how many there are."""
     used: int | None = None
     valid: int | None = None
     """Of values that an instance has behind it: whether they are in use."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from doctor.remote.memory import Words
-from doctor.remote.reader import MAX_TEXT, Reader, Unreadable
+from doctor.remote.reader import MAX_TEXT, Reader, Unreadable, characters
 
 _HEAD_SIZE = 128
 """Bytes that hold most names with all that stands before them."""
@@ -39,10 +39,10 @@ def decoded(reader: Reader, address: int, begin: bytes, limit: int = MAX_TEXT) -
     layout = reader.layout.unicode
     size = length * width
     if not compact:
-        return _characters(reader.bytes_at(reader.pointer(address + layout.compact_size), size), width)
+        return characters(reader.bytes_at(reader.pointer(address + layout.compact_size), size), width)
     start = layout.ascii_size if is_ascii else layout.compact_size
     content = begin[start : start + size]
-    return _characters(content if len(content) == size else reader.bytes_at(address + start, size), width)
+    return characters(content if len(content) == size else reader.bytes_at(address + start, size), width)
 
 
 def index_of(reader: Reader, addresses: Words, text: str) -> int | None:
@@ -67,14 +67,3 @@ def _shape(reader: Reader, begin: bytes) -> tuple[int, int, bool, bool]:
     state: int = struct.unpack_from("<I", begin, layout.state)[0]
     flags = state >> layout.ascii_shift & 1, state >> layout.compact_shift & 1
     return length, state >> layout.kind_shift & 7, bool(flags[0]), bool(flags[1])
-
-
-def _characters(content: bytes, width: int) -> str:
-    if width == 1:
-        return content.decode("latin-1")
-    if width == 2:  # as UTF-16 two surrogates would become one character
-        content = np.frombuffer(content, "<u2").astype("<u4").tobytes()
-    try:
-        return content.decode("utf-32-le", "surrogatepass")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"no characters: {error}") from None
