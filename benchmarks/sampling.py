@@ -7,8 +7,9 @@ as the tests do (`make interpreters`; $DOCTOR_INTERPRETERS says where else it li
 Every tool is asked for 100 Hz and told to keep all threads, `py-spy` by --idle; `profiling.sampling` writes its
 cheapest format. Columns:
 
-    Hz          samples a second that were read, as the tool tells; for py-spy the stacks it wrote, by threads and time
-    ms/sample   CPU of the tool and its children a sample, once a second has passed since its start
+    Hz          samples a second that were read, as the tool tells; for py-spy the stacks it wrote, by threads and time;
+                for doctor without its first second
+    ms/sample   CPU of the tool and its children a sample, without start-up and output
     cores       the same, by time
     x           the same a sample, by doctor's on the same program
     CPU s       of the whole run, start-up and output included
@@ -51,6 +52,8 @@ from interpreters import OWN, Interpreter, interpreters  # noqa: E402
 TARGET_CPU, TOOL_CPU = 0, 1
 WARM_UP_S = 1.0
 BUDGET = 0.25
+MANY = 1000
+"""So many that the slowest tool takes a second for a sample: they are given twice the time."""
 PEERS_READ = (3, 15)
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
 NEW_MOUNT_NAMESPACE = 0x00020000
@@ -69,7 +72,9 @@ class Tool:
     name: str
     command: list[str]
     tells: Callable[[str, float], Reading]
-    """From its output, and for how long it ran."""
+    """From its output, and for how long it sampled."""
+    sign: str | None = None
+    """What it prints when it begins; others are taken to have begun after `WARM_UP_S`."""
     endless: bool = True
     """Whether it samples until it is interrupted."""
 
@@ -136,27 +141,27 @@ def running(python: Interpreter, threads: int) -> Iterator[Target]:
 
 def tools(target: Target, seconds: int, folder: Path) -> list[Tool]:
     pid, beside = str(target.pid), Path(sys.executable).parent
-    doctor = Tool("doctor", [sys.executable, f"{FOLDER}/sampler.py", pid, str(seconds)], told_by_doctor, endless=False)
+    doctor = Tool("doctor", [sys.executable, f"{FOLDER}/sampler.py", pid], told_by_doctor, "sampling")
     if target.python.version[:2] != PEERS_READ:
         return [doctor]
     stacks = [sys.executable, "-m", "doctor", "stacks", pid, "--duration", str(seconds), "--format", "json", "--quiet"]
     attach = ["-m", "profiling.sampling", "attach", "-a", "-r", "100", "--binary", "-o", "/dev/null", pid]
     record = [f"{beside}/py-spy", "record", "-p", pid, "-r", "100", "-f", "raw", "-o", f"{folder}/raw", "--idle"]
 
-    def told_by_pyspy(output: str, lived_s: float) -> Reading:
-        return pyspy_reading(output, lived_s, target.threads + 1)
+    def told_by_pyspy(output: str, sampled_s: float) -> Reading:
+        return pyspy_reading(output, sampled_s, target.threads + 1)
 
     return [
         doctor,
         Tool("doctor stacks --duration", stacks, told_by_doctor_stacks, endless=False),
         Tool("profiling.sampling", [*target.python.command, *attach], told_by_profiling),
-        Tool("py-spy record --nonblocking", [*record, "--nonblocking"], told_by_pyspy),
-        Tool("py-spy record", record, told_by_pyspy),
+        Tool("py-spy record --nonblocking", [*record, "--nonblocking"], told_by_pyspy, "Sampling process"),
+        Tool("py-spy record", record, told_by_pyspy, "Sampling process"),
     ]
 
 
 def told_by_doctor(output: str, _: float) -> Reading:
-    return Reading(**json.loads(output))
+    return Reading(**json.loads(output.splitlines()[-1]))
 
 
 def told_by_doctor_stacks(output: str, _: float) -> Reading:
@@ -172,10 +177,10 @@ def told_by_profiling(output: str, _: float) -> Reading:
     return Reading(float(rate.replace(",", "")) * (1 - unread), unread)
 
 
-def pyspy_reading(output: str, lived_s: float, threads: int) -> Reading:
+def pyspy_reading(output: str, sampled_s: float, threads: int) -> Reading:
     stacks, errors = map(int, re.search(r"Samples: (\d+) Errors: (\d+)", output).groups())
     samples = stacks / threads
-    return Reading(samples / lived_s, errors / max(1.0, samples + errors))
+    return Reading(samples / sampled_s, errors / max(1.0, samples + errors))
 
 
 def tree_cpu_s(pid: int) -> float:
@@ -206,16 +211,22 @@ def used_cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def run(tool: Tool, seconds: int) -> tuple[str, float, float]:
-    """What the tool said, how long it lived, and the cores it used between its start-up and its output."""
-    began = time.perf_counter()
-    with on_tool_cpu(tool.command) as process:
-        cores = 0.0
+def wait_for_begin(tool: Tool, process: subprocess.Popen[str]) -> None:
+    if tool.sign is None:
         time.sleep(WARM_UP_S)
+    else:
+        next((line for line in process.stdout if tool.sign in line), None)
+
+
+def run(tool: Tool, seconds: int) -> tuple[str, float, float]:
+    """What the tool said, how long it sampled, and the cores it used between its start-up and its output."""
+    with on_tool_cpu(tool.command) as process:
+        wait_for_begin(tool, process)
+        began, cores = time.perf_counter(), 0.0
         with suppress(OSError):  # it has ended, and says why
-            warm, cpu_s = time.perf_counter(), tree_cpu_s(process.pid)
-            time.sleep(max(0.0, began + seconds - warm))
-            cores = (tree_cpu_s(process.pid) - cpu_s) / (time.perf_counter() - warm)
+            cpu_s = tree_cpu_s(process.pid)
+            time.sleep(seconds - WARM_UP_S)
+            cores = (tree_cpu_s(process.pid) - cpu_s) / (time.perf_counter() - began)
         if tool.endless:
             process.send_signal(signal.SIGINT)
         output, _ = process.communicate()
@@ -227,15 +238,15 @@ def compare(target: Target, seconds: int, folder: Path) -> Iterator[Row | str]:
     before, usual_s = stretch(target, seconds / 2)
     for tool in tools(target, seconds, folder):
         cpu_s, began = used_cpu_s(), time.perf_counter()
-        output, lived_s, cores = run(tool, seconds)
+        output, sampled_s, cores = run(tool, seconds)
         throughput, pause_s = target.units(began, time.perf_counter())
         cpu_s = used_cpu_s() - cpu_s
         after, pause_without_s = stretch(target, seconds / 2)
         usual_s = max(usual_s, pause_without_s)
         try:
-            reading = tool.tells(output, lived_s)
+            reading = tool.tells(output, sampled_s)
         except (ValueError, LookupError, TypeError, AttributeError):
-            yield f"{tool.name:28}gave no figures: {' '.join(output.split())[-90:]}"
+            yield f"{tool.name:28}gave no figures: {' '.join(output.split())[-90:] or 'it ended without a word'}"
         else:
             yield Row(tool.name, reading, cores, cpu_s, throughput * 2 / (before + after), pause_s, usual_s)
         before, usual_s = after, pause_without_s
@@ -268,7 +279,7 @@ def aims(threads: int, rows: list[Row | str]) -> None:
     print(f"  target >= 0.995: {doctor.throughput:.3f}")
     if threads == 200:
         print(f"  100 Hz in <= {BUDGET} cores: {doctor.reading.rate:.1f} Hz in {doctor.cores:.3f}")
-    if threads == 1000:
+    if threads == MANY:
         affordable = min(doctor.reading.rate, 1000 * BUDGET / doctor.ms)
         print(f"  >= 20 Hz in {BUDGET} cores: {affordable:.1f} Hz")
     for peer, aim in ("profiling.sampling", 0.7), ("py-spy record --nonblocking", 0.1), ("py-spy record", 0.1):
@@ -302,11 +313,12 @@ def programs() -> list[Interpreter]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="What sampling costs, by doctor and by its peers.")
-    parser.add_argument("--threads", type=int, nargs="+", default=[10, 50, 200, 1000], metavar="N")
-    parser.add_argument("--seconds", type=int, default=3, help="for each tool, 2 or more; default 3")
+    parser.add_argument("--threads", type=int, nargs="+", default=[10, 50, 200, MANY], metavar="N")
+    parser.add_argument("--seconds", type=int, default=3, help="for each tool, the first is start-up; default 3")
     parser.add_argument("--dumps", type=int, default=7, metavar="N", help="runs of each one-shot command; default 7")
     given = parser.parse_args()
     os.sched_setaffinity(0, {TOOL_CPU})
+    print(f"load average at the start {os.getloadavg()[0]:.1f}, which should be near 0")
     pythons = programs()
     if pythons[0].root:
         try:
@@ -315,10 +327,11 @@ def main() -> None:
             print(f"{pythons[0].root} has no /proc, which profiling.sampling needs: {error}")
     with tempfile.TemporaryDirectory() as folder:
         for threads in given.threads:
-            print(f"\n{threads} threads of 30 frames, 100 Hz, {given.seconds} s a tool", flush=True)
+            seconds = given.seconds * (2 if threads >= MANY else 1)
+            print(f"\n{threads} threads of 30 frames, 100 Hz, {seconds} s a tool", flush=True)
             for python in pythons:
                 with running(python, threads) as target:
-                    rows = list(compare(target, given.seconds, Path(folder)))
+                    rows = list(compare(target, seconds, Path(folder)))
                     table(python, rows)
                     aims(threads, rows)
                     if threads == 200 and python is pythons[0] and given.dumps:

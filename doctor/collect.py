@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from doctor.backends import pyspy
-from doctor.collectors.base import Capture, Collector, collectors
+from doctor.collectors.base import Capture, Collector, Tier, collectors
 from doctor.model.bundle import Bundle, Cost, Skipped, Window
 from doctor.model.evidence import Evidence, kind_of
 from doctor.model.target import ProcessRef, Target
@@ -25,7 +25,11 @@ _GRACE_S = 1.0
 
 
 def collect(
-    target: Target, duration_s: float, progress: Progress, kinds: Collection[type[Evidence]] | None = None
+    target: Target,
+    duration_s: float,
+    progress: Progress,
+    kinds: Collection[type[Evidence]] | None = None,
+    allow: Collection[Tier] = (),
 ) -> Bundle:
     """Looks at a target for `duration_s` seconds and returns all that was seen.
 
@@ -34,10 +38,11 @@ def collect(
         duration_s: the length of the window; in one without length each collector looks once.
         progress: called with each collector's name as it finishes.
         kinds: the evidence to gather; without it, all there is.
+        allow: what may happen to the target beyond being read.
     """
     began_cpu_s = time.process_time() + pyspy.cpu_s()
     started_at = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds")
-    moment = Capture(target, duration_s)
+    moment = Capture(target, duration_s, allow)
     chosen = [collector for collector in collectors() if kinds is None or collector.kind in kinds]
     tasks = [_Task(collector, moment, progress) for collector in chosen]
     try:
@@ -55,6 +60,7 @@ def collect(
         evidence=tuple(result for result in results if isinstance(result, Evidence)),
         skipped=(*gone, *(result for result in results if isinstance(result, Skipped))),
         cost=Cost(
+            target_paused_ms=round(moment.paused_s * 1000, 3),
             doctor_cpu_s=round(time.process_time() + pyspy.cpu_s() - began_cpu_s, 3),
             bytes_read=read,
         ),

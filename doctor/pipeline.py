@@ -12,6 +12,7 @@ import msgspec
 
 from doctor import __version__, postmortem
 from doctor.collect import Progress, collect
+from doctor.collectors.base import Tier
 from doctor.correlate import correlate
 from doctor.evaluate import evaluate
 from doctor.model.bundle import Bundle
@@ -30,12 +31,14 @@ def capture(
     duration_s: float,
     progress: Progress = lambda _: None,
     kinds: Collection[type[Evidence]] | None = None,
+    allow: Collection[Tier] = (),
 ) -> Bundle:
     """Looks at a target for `duration_s` seconds; what comes back holds no secrets.
 
-    `progress` is called with the name of each collector as it finishes; `kinds` is the evidence to gather, if not all.
+    `progress` is called with the name of each collector as it finishes; `kinds` is the evidence to gather, if not all;
+    `allow` is what may happen to the target beyond being read.
     """
-    return redact(collect(target, duration_s, progress, kinds))
+    return redact(collect(target, duration_s, progress, kinds, allow))
 
 
 def read_core(path: Path) -> Bundle:

@@ -41,6 +41,12 @@ sampling = click.option(
     metavar="SECONDS",
     help="Sample for so long; without it, look once.",
 )
+allow = click.option(
+    "--allow",
+    type=click.Choice(["pause"]),
+    multiple=True,
+    help="pause: stop the target for milliseconds a sample, so that no stack is torn.",
+)
 quick = click.option("--quick", is_flag=True, help=f"Look for {QUICK_DURATION_S:.0f} seconds only.")
 children = click.option(
     "--children/--no-children", default=True, help="Take the worker processes with their master.  [default: yes]"

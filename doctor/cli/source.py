@@ -17,6 +17,7 @@ import click
 from doctor.errors import UnwritableOutput
 
 if TYPE_CHECKING:
+    from doctor.collectors.base import Tier
     from doctor.model.bundle import Bundle
     from doctor.model.evidence import Evidence
 
@@ -65,6 +66,7 @@ def evidence(
     children: bool,
     quiet: bool,
     kinds: Collection[type[Evidence]] | None = None,
+    allow: Collection[Tier] = (),
 ) -> Bundle:
     """What is known of TARGET: from its file, or from a look at it now.
 
@@ -78,7 +80,7 @@ def evidence(
         return pipeline.read_core(core)
     saved = saved_bundle(text)
     if saved is None:
-        return look(text, duration_s, children=children, quiet=quiet, kinds=kinds)
+        return look(text, duration_s, children=children, quiet=quiet, kinds=kinds, allow=allow)
     from doctor.store import bundle_file
 
     return bundle_file.load(saved)
@@ -91,6 +93,7 @@ def look(
     children: bool,
     quiet: bool,
     kinds: Collection[type[Evidence]] | None = None,
+    allow: Collection[Tier] = (),
 ) -> Bundle:
     """Resolves TARGET and captures it, with progress on a terminal's stderr; without length, each thread once.
 
@@ -108,7 +111,8 @@ def look(
     with interruptible():
         began = time.monotonic()
         lasting = f"for {duration_s:g} s" if duration_s else "once"
-        _tell(shows_progress, f"doctor: reading {pids} {lasting}; nothing is stopped")
+        harm = "each process is stopped for moments" if allow else "nothing is stopped"
+        _tell(shows_progress, f"doctor: reading {pids} {lasting}; {harm}")
         return pipeline.capture(
             target,
             duration_s,
@@ -116,6 +120,7 @@ def look(
                 shows_progress and duration_s > 0, f"doctor: {time.monotonic() - began:4.1f} s  {name} read"
             ),
             kinds,
+            allow,
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cache
 from typing import ClassVar, Literal
 
@@ -22,9 +22,12 @@ Tier = Literal["read", "pause", "inject"]
 class Capture:
     """One look at a target: its processes held open, and a clock that all collectors share."""
 
-    def __init__(self, target: Target, duration_s: float) -> None:
+    def __init__(self, target: Target, duration_s: float, allow: Collection[Tier] = ()) -> None:
         self.target = target
         self.duration_s = duration_s
+        self.may_pause = "pause" in allow
+        self.paused_s = 0.0
+        """How long a process of the target was stopped, in all."""
         self.proc: Mapping[int, ProcDir] = _open(target)
         self._begin = time.monotonic()
         self._cancelled = threading.Event()

@@ -32,6 +32,8 @@ class Code:
         self._table = reader.content(_word(head, layout.linetable))
         self.begin, self.end = _instructions(reader, address, head)
         self.frame_words = _frame_words(reader, head)
+        if self.frame_words < 0:
+            raise Unreadable(f"no code object at {address:#x}")
         self._frames: dict[int, Frame] = {}
 
     @property

@@ -82,7 +82,7 @@ class FrameReader:
         while current.any() and len(levels) < MAX_DEPTH:
             levels.append(current)
             at = snapshot.locate(current, self.size)
-            previous = snapshot.words[(np.maximum(at, 0) + self._layout.previous) // 8]
+            previous = snapshot.words[np.where(at == NOWHERE, 0, at + self._layout.previous) // 8]
             absent = np.flatnonzero((at == NOWHERE) & (current != 0))
             if len(absent):
                 later.append(self._later(current[absent], self.size))

@@ -12,7 +12,7 @@ from doctor.remote.snapshot import Snapshot
 
 _MAX_THREADS = 1 << 16
 _MAX_INTERPRETERS = 1 << 12
-"""Longer lists are taken for loops."""
+"""Longer lists are taken for torn ones, as are those that come back to where they were."""
 
 
 class ThreadState(NamedTuple):
@@ -81,9 +81,11 @@ class Interpreters:
 
 def _interpreters(reader: Reader, runtime: int) -> Iterator[int]:
     address = reader.pointer(runtime + reader.layout.runtime.interpreters_head)
-    for _ in range(_MAX_INTERPRETERS):
+    seen = set[int]()
+    while len(seen) < _MAX_INTERPRETERS and address not in seen:
         if not address:
             return
+        seen.add(address)
         yield address
         address = reader.pointer(address + reader.layout.interpreter.next)
     raise Unreadable("the list of interpreters has no end")
@@ -92,9 +94,11 @@ def _interpreters(reader: Reader, runtime: int) -> Iterator[int]:
 def _threads(reader: Reader, interpreter: int) -> Iterator[ThreadState]:
     layout = reader.layout.thread
     address = reader.pointer(interpreter + reader.layout.interpreter.threads_head)
-    for _ in range(_MAX_THREADS):
+    seen = set[int]()
+    while len(seen) < _MAX_THREADS and address not in seen:
         if not address:
             return
+        seen.add(address)
         if reader.pointer(address + layout.interp) != interpreter:
             raise Unreadable(f"no thread state at {address:#x}")
         native = None if layout.native_thread_id is None else reader.pointer(address + layout.native_thread_id)
@@ -112,7 +116,10 @@ def _locks(reader: Reader, runtime: int, interpreters: tuple[int, ...]) -> Itera
             yield _Lock(runtime + layout.runtime.gil_locked, runtime + layout.runtime.gil_last_holder)
         return
     gils = dict.fromkeys(reader.pointer(one + (layout.interpreter.gil or 0)) for one in interpreters)
-    yield from (_Lock(gil + layout.gil.locked, gil + layout.gil.last_holder) for gil in gils if gil)
+    for gil in filter(None, gils):
+        lock = _Lock(gil + layout.gil.locked, gil + layout.gil.last_holder)
+        reader.pointer(lock.last_holder)  # an address that leads nowhere need not even be one
+        yield lock
 
 
 def _collecting(reader: Reader, runtime: int, interpreters: tuple[int, ...]) -> Iterator[int]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 _NO_LINE = -128
 _CODE_UNIT = 2
+_MOST_BITS = 60
+"""Of a number in a table; a damaged one might go on without an end."""
 _ONE_LINE, _NO_COLUMNS, _LONG, _NONE = 10, 13, 14, 15
 """Kinds of entries since 3.11; those between share the meaning of the one before."""
 
@@ -87,8 +89,9 @@ def _signed(byte: int) -> int:
 def _signed_varint(table: bytes, index: int) -> int:
     """Groups of six bits, the lowest first; a set bit 6 says that there is more; the lowest bit of all is the sign."""
     value = shift = 0
-    while True:
+    while shift < _MOST_BITS:
         value |= (table[index] & 63) << shift
         if not table[index] & 64:
             return -(value >> 1) if value & 1 else value >> 1
         index, shift = index + 1, shift + 6
+    raise ValueError("a line table with a number that does not end")

@@ -11,8 +11,10 @@ from doctor.remote.reader import Reader, Unreadable
 _MARGIN = 1024
 """Bytes read beyond the top of a thread's stack of frames: it may grow before the next sample."""
 _KEPT_WALKS = 32
-_MAX_CHUNKS = 1 << 12
-_MAX_CHUNK = 1 << 24
+_MOST_BYTES = 1 << 24
+"""Of one thread's stack of frames; what is beyond is read one by one."""
+_CHUNK_SIZES = frozenset(1 << bits for bits in range(14, 25))
+"""CPython makes no others; what says another size is left of a thread that has ended."""
 
 
 class ThreadPlan:
@@ -74,7 +76,7 @@ class ThreadPlan:
         if layout is None:
             return
         try:
-            end = chunk + min(self._reader.pointer(chunk + layout.size), _MAX_CHUNK)
+            end = chunk + self._size(chunk + layout.size)
             top = min(max(top, chunk + layout.data) + _MARGIN, end)
             self._chunks.append((chunk, top - chunk))
             self._room = range(chunk, top + 1)
@@ -83,8 +85,17 @@ class ThreadPlan:
             return
 
     def _older(self, chunk: int) -> None:
-        layout = self._reader.layout.chunk
-        while layout and chunk and len(self._chunks) < _MAX_CHUNKS:
-            size = self._reader.pointer(chunk + layout.size)
-            self._chunks.append((chunk, min(size, _MAX_CHUNK)))
+        layout, left = self._reader.layout.chunk, _MOST_BYTES
+        while layout and chunk:
+            size = self._size(chunk + layout.size)
+            left -= size
+            if left < 0:
+                return
+            self._chunks.append((chunk, size))
             chunk = self._reader.pointer(chunk + layout.previous)
+
+    def _size(self, address: int) -> int:
+        size = self._reader.pointer(address)
+        if size not in _CHUNK_SIZES:
+            raise Unreadable(f"no piece of a stack of frames has {size} bytes")
+        return size

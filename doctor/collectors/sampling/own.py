@@ -15,6 +15,7 @@ from doctor.procfs.handle import GONE, ProcDir
 from doctor.procfs.parse import parse_stat
 from doctor.remote.attach import attach
 from doctor.remote.interpreters import ThreadState
+from doctor.remote.pause import paused
 from doctor.remote.process import LiveProcess
 from doctor.remote.reader import Unreadable
 from doctor.remote.sampler import TORN, Sample, Sampler
@@ -22,6 +23,8 @@ from doctor.remote.thread_names import thread_names
 
 _GIVE_UP_AFTER = 100
 _NAMES_EVERY_S = 0.25
+_PAUSE_EVERY_S, _SHARE_PAUSED = 0.1, 0.02
+"""A process that is stopped for 2 ms in 100 does not notice."""
 _STATES_IN = 10
 """A thread whose stack stays the same has its state read in every tenth sample."""
 
@@ -57,8 +60,8 @@ class OwnSampler(StackSampler):
         """See `StackSampler.sample`."""
         began_s = capture.now_s()
         try:
-            sample = self._sampler.sample()
-        except Unreadable as error:
+            sample = self._paused_sample(capture) if capture.may_pause else self._sampler.sample()
+        except (Unreadable, PermissionError, *GONE) as error:
             if self.proc.alive():
                 self.errors.append(str(error))
             return
@@ -72,6 +75,17 @@ class OwnSampler(StackSampler):
         ended = self._stays.go_on(at_s, sample.stacks, self._active(sample, holders), holders)
         for index, run in ended:
             self._rows[index][0].add(run)
+
+    def _paused_sample(self, capture: Capture) -> Sample:
+        """A sample of a process at rest; what takes longest, new code, was decoded by one while it ran."""
+        self._sampler.sample()
+        began_s = capture.now_s()
+        with paused(self.proc):
+            sample = self._sampler.sample()
+        paused_s = capture.now_s() - began_s
+        capture.paused_s += paused_s
+        self.interval_s = max(_PAUSE_EVERY_S, paused_s / _SHARE_PAUSED)
+        return sample
 
     def evidence(self) -> Stacks:
         """See `StackSampler.evidence`."""
