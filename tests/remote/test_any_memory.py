@@ -127,7 +127,7 @@ def test_characters_that_do_not_exist_are_refused() -> None:
     state = 4 << unicode.kind_shift | 1 << unicode.compact_shift
     content[unicode.state : unicode.state + 4] = state.to_bytes(4, "little")
     reader = Reader(SegmentedMemory([(PAGES[0], bytes(content))]), layout(version, "x86_64"), version)
-    with pytest.raises(Unreadable, match="no str"):
+    with pytest.raises(Unreadable):
         reader.text(PAGES[0])
 
 
