@@ -140,9 +140,9 @@ class ChainReader:
         live = np.zeros(len(rows), np.int64)
         while current.any() and len(above) < _MOST_CALLED:
             level = self._frames.find([snapshot], np.where(current == 0, np.uint64(0), ends)[:, None])
-            ends = self._ends(level)[:, 0]
             called = (level.stacked & ~level.missing & (level.previous == current[:, None]))[:, 0] & (current != 0)
-            above.append(level)
+            above.append(_only(level, called))
+            ends = self._ends(above[-1])[:, 0]
             live[called & ~level.left[:, 0]] = len(above)
             current = np.where(called & ~level.runs[:, 0], level.address[:, 0], np.uint64(0))
         kept = [_only(level, live > number) for number, level in enumerate(above)]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from doctor.remote.layouts import Layout
-from doctor.remote.memory import Memory, Words
-from doctor.remote.snapshot import ALL_BITS, NOWHERE, Indices, Pieces, Snapshot
+from doctor.remote.memory import Memory, SegmentedMemory, Words
+from doctor.remote.snapshot import NOWHERE, Indices, Pieces, Snapshot
 
 MAX_DEPTH = 1 << 14
 """Frames; a longer chain is taken for a loop."""
@@ -70,29 +70,37 @@ class FrameReader:
             return pointers
         addresses = pointers + np.uint64(self._cframe)
         if (snapshot.locate(addresses, 8) == NOWHERE).any():
-            snapshot = self._later(addresses, 8)
+            snapshot = self._snapshot(self._memory, np.unique(addresses).tolist(), 8)
         return np.where(snapshot.locate(addresses, 8) == NOWHERE, np.uint64(0), snapshot.words_at(addresses))
 
     def follow(self, snapshot: Snapshot, tops: Words) -> Frames:
         """The chains that begin at these frames, as wide as the deepest; behind its end a chain's fields are 0."""
-        current, later = tops.copy(), [snapshot]
-        levels: list[Words] = []
-        endless = np.zeros(len(tops), np.bool_)
-        mark = current
-        while current.any() and len(levels) < MAX_DEPTH:
-            levels.append(current)
-            at = snapshot.locate(current, self.size)
-            previous = snapshot.words[np.where(at == NOWHERE, 0, at + self._layout.previous) // 8]
-            absent = np.flatnonzero((at == NOWHERE) & (current != 0))
-            if len(absent):
-                later.append(self._later(current[absent], self.size))
-                previous[absent] = later[-1].words_at(current[absent] + np.uint64(self._layout.previous))
-            endless |= (previous == mark) & (mark != 0)  # Brent's way to find a loop: compare with ever later marks
-            current = np.where((current == 0) | (previous == ALL_BITS) | endless, np.uint64(0), previous)
-            mark = current if len(levels).bit_count() == 1 else mark
-        frames = self.find(later, np.stack(levels, axis=1) if levels else np.zeros((len(tops), 0), np.uint64))
-        frames.missing[endless | (current != 0)] = True
+        later: dict[int, bytes] = {}
+        chains, ended = zip(*(self._chain(snapshot, top, later) for top in tops.tolist()), strict=True)
+        addresses = np.zeros((len(chains), max(map(len, chains), default=0)), np.uint64)
+        for row, chain in zip(addresses, chains, strict=True):
+            row[: len(chain)] = chain
+        frames = self.find([snapshot, self._snapshot(SegmentedMemory(later.items()), list(later))], addresses)
+        frames.missing[~np.array(ended)] = True
         return frames
+
+    def _chain(self, snapshot: Snapshot, frame: int, later: dict[int, bytes]) -> tuple[list[int], bool]:
+        """The frames from this one down, and whether they have an end.
+
+        Those that were not foreseen are read now, so that they show a later moment. Following one pointer after the
+        other is faster without numpy, for the few threads that ran.
+        """
+        chain: dict[int, None] = {}
+        words, size, previous = snapshot.view, self.size, self._layout.previous
+        while frame and len(chain) < MAX_DEPTH and frame not in chain:
+            chain[frame] = None
+            place = snapshot.place(frame, size)
+            if place != NOWHERE:
+                frame = words[(place + previous) // 8]
+                continue
+            content = later[frame] = later.get(frame) or self._memory.read(frame, size)
+            frame = int.from_bytes(content[previous : previous + 8], "little")
+        return list(chain), frame == 0
 
     def is_root(self, frames: Frames, at: tuple[Indices, Indices]) -> Mask:
         """Whether the frames at these places are such as a thread begins with, as far as the version shows it."""
@@ -102,11 +110,9 @@ class FrameReader:
         root: Mask = by_c[at] & (frames.previous[at] == 0)
         return root
 
-    def _later(self, addresses: Words, size: int) -> Snapshot:
-        """A copy of what was not foreseen, so that it shows a later moment."""
-        addresses = np.unique(addresses)
-        sizes = np.full(len(addresses), size, np.uint64)
-        return Snapshot(self._memory, Pieces(addresses, sizes, np.zeros(len(addresses), np.int64)))
+    def _snapshot(self, memory: Memory, addresses: Sequence[int], size: int | None = None) -> Snapshot:
+        sizes = np.full(len(addresses), size or self.size, np.uint64)
+        return Snapshot(memory, Pieces(np.array(addresses, np.uint64), sizes, np.zeros(len(addresses), np.int64)))
 
     def find(self, snapshots: Sequence[Snapshot], addresses: Words) -> Frames:
         """The frames at these addresses, threads by depth, each from the first snapshot that has it."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from doctor.remote.reader import Reader, Unreadable
 
-_MARGIN = 1024
+_MARGIN = 256
 """Bytes read beyond the top of a thread's stack of frames: it may grow before the next sample."""
 _KEPT_WALKS = 32
 _MOST_BYTES = 1 << 24

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ Indices = npt.NDArray[np.int64]
 NOWHERE = -1
 NOBODY = -1
 """The owner of pieces that belong to none of the things that are numbered."""
+_LAST = 1 << 64
 ALL_BITS = np.uint64((1 << 64) - 1)
 
 
@@ -55,12 +57,28 @@ class Snapshot:
         buffer = np.zeros(max(int(offsets[-1]), 8), np.uint8)
         got = memory.gather(pieces.addresses, pieces.sizes, buffer, self._offsets)
         self.words = buffer.view(np.uint64)
+        self.view = memoryview(buffer).cast("Q")  # type: ignore[arg-type]  # numpy's stubs do not know it for a buffer
+        """The words, for reading one by one."""
         self.int32 = buffer.view(np.int32)
         self.int8 = buffer.view(np.int8)
         order = np.argsort(pieces.addresses, kind="stable")
         self._starts = pieces.addresses[order]
         self._ends = self._starts + got[order]
         self._begins = self._offsets[order].astype(np.int64)
+        self._rows = list(zip(self._starts.tolist(), self._ends.tolist(), self._begins.tolist(), strict=True))
+        self._last = (0, 0, 0)
+
+    def place(self, address: int, size: int) -> int:
+        """`locate` for one address; the next one mostly lies in the same piece."""
+        start, end, begin = self._last
+        if not start <= address <= end - size:
+            index = bisect_right(self._rows, (address, _LAST, _LAST)) - 1
+            if index < 0:
+                return NOWHERE
+            start, end, begin = self._last = self._rows[index]
+        if address > end - size or address & 7:
+            return NOWHERE
+        return begin + address - start
 
     def locate(self, addresses: Words, size: int) -> Indices:
         """Where in the copy so many bytes at each address lie; `NOWHERE` if they were not copied."""
