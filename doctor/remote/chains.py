@@ -8,7 +8,7 @@ to tell:
   between; what seems to lie above it has returned, and what waits has another one above it.
 What is left is a caller that has gone on by the time the frame above it is copied. So a call counts only when it was
 confirmed: the called frame was read, live, between two reads of its caller, which stayed where it was. A call that was
-confirmed twice is one that the program makes, and needs no further proof.
+confirmed several times is one that the program makes, and needs no further proof.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from doctor.remote.stack_table import StackTable
 
 _PAGE, _CHUNK_HEAD = np.uint64(4096), np.uint64(48)
 """A piece of a stack of frames begins a page, with a head of a few words."""
+_ENOUGH = 3
+"""Confirmations, after which a call is taken for one that the program makes."""
 _MOST_CALLED = 64
 """Frames above the one that the thread state named: they were called between two reads."""
 
@@ -77,8 +79,12 @@ class ChainReader:
         return chains, seen
 
     def is_known(self, chain: Chain) -> bool:
-        """Whether the chain is made of calls that were confirmed before, more than once."""
-        return chain.live and all(self._confirmed[call] > 1 for call in chain.calls)
+        """Whether the chain is made of calls that were confirmed often enough before."""
+        return chain.live and all(self._confirmed[call] >= _ENOUGH for call in chain.calls)
+
+    def forget_doubtful(self) -> None:
+        """To be called now and then: chance confirms no call several times in a short time, but in a long one."""
+        self._confirmed = Counter({call: count for call, count in self._confirmed.items() if count >= _ENOUGH})
 
     def forget_calls(self) -> None:
         """To be called when code objects have been replaced."""
@@ -91,6 +97,8 @@ class ChainReader:
         order = _in_pairs(len(chain.address))
         root_first = np.array(chain.address[::-1], np.uint64)
         looks = self._frames.look_again(root_first[order])
+        if looks is None:
+            return None
         first = np.array([order.index(n) for n in range(len(root_first))])
         last = np.array([len(order) - 1 - order[::-1].index(n) for n in range(len(root_first))])
         live = self._unchanged(looks, first, last, chain)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +15,10 @@ from doctor.remote.snapshot import NOWHERE, Indices, Pieces, Snapshot
 
 MAX_DEPTH = 1 << 14
 """Frames; a longer chain is taken for a loop."""
+
+_SET_UP, _INTERRUPTED = 50, 2.0
+"""A system call takes about as long as reading so many frames; one that takes this much longer than the quickest was
+interrupted."""
 
 Mask = npt.NDArray[np.bool_]
 _TAG = np.uint64(7)
@@ -63,6 +68,7 @@ class FrameReader:
         self._cframe = layout.cframe.current_frame if layout.cframe else None
         self._foreign = _OWNED_BY_C if minor >= (3, 12) else ()
         self.size = _hot_size(layout)
+        self._quickest_ns = math.inf
 
     def tops(self, snapshot: Snapshot, pointers: Words) -> Words:
         """The innermost frames, given what the thread states name as such."""
@@ -129,12 +135,20 @@ class FrameReader:
         frames.missing[wanted] = True
         return frames
 
-    def look_again(self, addresses: Words) -> Frames:
-        """Frames read one after the other in this order; an address may stand in it more than once."""
+    def look_again(self, addresses: Words) -> Frames | None:
+        """Frames read one after the other in this order; an address may stand in it more than once.
+
+        None if the look was interrupted, so that there was time for anything between two frames.
+        """
         sizes = np.full(len(addresses), self.size, np.uint64)
         pieces = Pieces(addresses, sizes, np.zeros(len(addresses), np.int64))
         at = pieces.offsets[:-1].astype(np.int64)
-        fields = self._read(Snapshot(self._memory, pieces), addresses, at)
+        snapshot = Snapshot(self._memory, pieces)
+        took_ns = snapshot.took_ns / (_SET_UP + len(addresses))
+        self._quickest_ns = min(self._quickest_ns, took_ns)
+        if self._memory.changes and took_ns > _INTERRUPTED * self._quickest_ns:
+            return None
+        fields = self._read(snapshot, addresses, at)
         return Frames(addresses, *fields, missing=np.zeros(len(addresses), np.bool_))
 
     def _read(

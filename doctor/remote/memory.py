@@ -31,6 +31,9 @@ _USER_SPACE = 1 << 56
 class Memory(ABC):
     """Counts what it reads, for the cost a capture states. Not to be shared by threads."""
 
+    changes = True
+    """Whether it may be another at the next read."""
+
     def __init__(self) -> None:
         self.bytes_read = 0
         self.calls = 0
@@ -161,6 +164,8 @@ class LiveMemory(Memory):
 
 class SegmentedMemory(Memory):
     """Memory that was saved: pieces of bytes with the address of each, as a core file holds them."""
+
+    changes = False
 
     def __init__(self, segments: Iterable[tuple[int, bytes | memoryview]]) -> None:
         super().__init__()

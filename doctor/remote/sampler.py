@@ -26,7 +26,7 @@ TORN = UNKNOWN
 _ENOUGH_ATTEMPTS, _ATTEMPTS = 9, 12
 """To see the whole of a stack, and to see any of it."""
 _LISTINGS = 5
-_CHECK_CODES_EVERY = 100
+_CHECK_CODES_EVERY, _FORGET_DOUBTFUL_EVERY = 100, 1000
 """Samples."""
 
 
@@ -80,6 +80,8 @@ class Sampler:
         if self._samples % _CHECK_CODES_EVERY == 0 and self._table.forget_replaced():
             self._chains.forget_calls()
             self._numbers[:] = TORN
+        if self._samples % _FORGET_DOUBTFUL_EVERY == 0:
+            self._chains.forget_doubtful()
         snapshot, which = self._look()
         if len(which):
             self._numbers[which] = self._walk(snapshot, which)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -55,7 +56,9 @@ class Snapshot:
         offsets = pieces.offsets
         self._offsets = offsets[:-1]
         buffer = np.zeros(max(int(offsets[-1]), 8), np.uint8)
+        began_ns = time.perf_counter_ns()
         got = memory.gather(pieces.addresses, pieces.sizes, buffer, self._offsets)
+        self.took_ns = time.perf_counter_ns() - began_ns
         self.words = buffer.view(np.uint64)
         self.view = memoryview(buffer).cast("Q")  # type: ignore[arg-type]  # numpy's stubs do not know it for a buffer
         """The words, for reading one by one."""
