@@ -54,6 +54,12 @@ def test_one_look_takes_no_time_and_looks_at_nothing_else(idle: Service) -> None
     assert {stay[2] for timeline in report["timelines"] for stay in timeline["stays"]} == {1}
 
 
+def test_a_pause_is_counted(idle: Service) -> None:
+    """With --allow pause the target is stopped for a moment, which the cost tells; without it, never."""
+    assert stacks(idle, "--allow", "pause", "--format", "json").json["cost"]["target_paused_ms"] > 0
+    assert stacks(idle, "--format", "json").json["cost"]["target_paused_ms"] == 0
+
+
 def test_idle_workers_are_one_line(idle: Service) -> None:
     """Workers without work are one line at the end, and --all shows where they wait."""
     (line,) = [line for line in stacks(idle).stdout.splitlines() if "7 threads  worker_0 … _6" in line]
