@@ -10,7 +10,7 @@ import ctypes
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from doctor.procfs.handle import ProcDir
 
@@ -43,8 +43,8 @@ def paused(proc: ProcDir) -> Iterator[None]:
                 _stop(tid, stopped)
         yield
     finally:
-        for tid, pending in stopped.items():
-            _ptrace(_DETACH, tid, pending)
+        for tid in sorted(stopped, key=lambda tid: tid == proc.pid):
+            _let_go(tid, stopped[tid])
         signal.setitimer(signal.ITIMER_REAL, *before)
 
 
@@ -62,6 +62,13 @@ def _stop(tid: int, stopped: dict[int, int]) -> None:
         return
     if os.WIFSTOPPED(status) and status >> 16 != _EVENT_STOP:
         stopped[tid] = os.WSTOPSIG(status)
+
+
+def _let_go(tid: int, pending: int) -> None:
+    """Lets one thread run on; one that is being killed instead must be waited for, the main thread last."""
+    if _ptrace(_DETACH, tid, pending) < 0:
+        with suppress(ChildProcessError):
+            os.waitpid(tid, _ANY_THREAD)
 
 
 def _require(result: int) -> None:
