@@ -70,9 +70,10 @@ class ChainReader:
         seen = self._frames.follow(snapshot, tops)
         if not seen.code.size:
             return [NO_FRAMES] * len(tops), seen
-        frames = self._without_left_over(seen)
+        ends = self._ends(seen)
+        frames = self._without_left_over(seen, ends)
         if not self._frames.on_heap:
-            frames = self._with_called(snapshot, frames)
+            frames = self._with_called(snapshot, frames, ends)
         torn = frames.missing.any(axis=1) | (~_rooted(frames, self._frames) & (tops != 0))
         live = ~frames.left[_innermost(frames)]
         chains = [None if torn[n] else _chain(frames, n, live=bool(live[n])) for n in range(len(tops))]
@@ -94,13 +95,13 @@ class ChainReader:
         """As much of a chain, from its root up, as another look confirms: each frame is live between two looks at the
         frame that called it, which stays where it is.
         """
-        order = _in_pairs(len(chain.address))
         root_first = np.array(chain.address[::-1], np.uint64)
+        order = _in_pairs(len(root_first))
         looks = self._frames.look_again(root_first[order])
         if looks is None:
             return None
-        first = np.array([order.index(n) for n in range(len(root_first))])
-        last = np.array([len(order) - 1 - order[::-1].index(n) for n in range(len(root_first))])
+        first = np.unique(order, return_index=True)[1]
+        last = len(order) - 1 - np.unique(order[::-1], return_index=True)[1]
         live = self._unchanged(looks, first, last, chain)
         still = looks.instruction[first] == looks.instruction[last]
         count = int(np.argmin(np.append(live, False)))
@@ -126,9 +127,8 @@ class ChainReader:
         same[-1] &= not looks.left[last[-1]]
         return same
 
-    def _without_left_over(self, frames: Frames) -> Frames:
+    def _without_left_over(self, frames: Frames, ends: Words) -> Frames:
         """The frames without those at the inner end that have returned."""
-        ends = self._ends(frames)
         stale = (frames.address != 0) & (frames.code == 0) & ~frames.foreign
         if self._frames.on_heap:
             stale |= (frames.code != 0) & ~frames.runs
@@ -139,18 +139,18 @@ class ChainReader:
         gone = np.arange(depth) < cut[:, None]
         return Frames(*(np.where(gone, np.zeros(1, field.dtype), field) for field in frames))
 
-    def _with_called(self, snapshot: Snapshot, frames: Frames) -> Frames:
+    def _with_called(self, snapshot: Snapshot, frames: Frames, ends: Words) -> Frames:
         """The frames with those that the innermost ones have called since, as far as one that is live."""
         rows, top = _innermost(frames)
         current = np.where(frames.stacked[rows, top] & ~frames.runs[rows, top], frames.address[rows, top], np.uint64(0))
-        ends = self._ends(frames)[rows, top]
+        end = ends[rows, top]
         above: list[Frames] = []
         live = np.zeros(len(rows), np.int64)
         while current.any() and len(above) < _MOST_CALLED:
-            level = self._frames.find([snapshot], np.where(current == 0, np.uint64(0), ends)[:, None])
+            level = self._frames.find([snapshot], np.where(current == 0, np.uint64(0), end)[:, None])
             called = (level.stacked & ~level.missing & (level.previous == current[:, None]))[:, 0] & (current != 0)
             above.append(_only(level, called))
-            ends = self._ends(above[-1])[:, 0]
+            end = self._ends(above[-1])[:, 0]
             live[called & ~level.left[:, 0]] = len(above)
             current = np.where(called & ~level.runs[:, 0], level.address[:, 0], np.uint64(0))
         kept = [_only(level, live > number) for number, level in enumerate(above)]

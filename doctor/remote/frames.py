@@ -86,7 +86,10 @@ class FrameReader:
         addresses = np.zeros((len(chains), max(map(len, chains), default=0)), np.uint64)
         for row, chain in zip(addresses, chains, strict=True):
             row[: len(chain)] = chain
-        frames = self.find([snapshot, self._snapshot(SegmentedMemory(later.items()), list(later))], addresses)
+        snapshots = [snapshot]
+        if later:
+            snapshots.append(self._snapshot(SegmentedMemory(later.items()), list(later)))
+        frames = self.find(snapshots, addresses)
         frames.missing[~np.array(ended)] = True
         return frames
 

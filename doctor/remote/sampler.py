@@ -170,14 +170,13 @@ class Sampler:
         addresses = np.array([address for address, _ in plans], np.uint64)
         names = snapshot.words_at(addresses + np.uint64(self._reader.layout.thread.frame))
         chains, frames = self._chains.read(snapshot, self._frame_reader.tops(snapshot, names))
-        return chains, self._replan(snapshot, plans, names, frames)
+        return chains, self._replan(snapshot, [plan for _, plan in plans], addresses, names, frames)
 
     def _replan(
-        self, snapshot: Snapshot, plans: list[tuple[int, ThreadPlan]], names: Words, frames: Frames
+        self, snapshot: Snapshot, plans: list[ThreadPlan], addresses: Words, names: Words, frames: Frames
     ) -> list[bool]:
         """Has each plan follow where the thread's frames are; which of them did."""
         layout, cframe = self._reader.layout.thread, self._reader.layout.cframe
-        addresses = np.array([address for address, _ in plans], np.uint64)
         nowhere = np.zeros(len(plans), np.uint64)
         on_heap = layout.datastack_chunk is None
         chunks = nowhere if on_heap else snapshot.words_at(addresses + np.uint64(layout.datastack_chunk or 0))
@@ -191,7 +190,7 @@ class Sampler:
                 None if named_in is None else int(named_in[n]),
                 frames.address[n][elsewhere[n]].tolist(),
             )
-            for n, (_, plan) in enumerate(plans)
+            for n, plan in enumerate(plans)
         ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from bisect import bisect_right
 from collections.abc import Sequence
-from typing import NamedTuple
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -20,24 +20,22 @@ _LAST = 1 << 64
 ALL_BITS = np.uint64((1 << 64) - 1)
 
 
-class Pieces(NamedTuple):
+class Pieces:
     """What to copy, in the order in which it is copied."""
 
-    addresses: Words
-    sizes: Words
-    owners: Indices
-    """Whose piece each is, ascending."""
+    def __init__(self, addresses: Words, sizes: Words, owners: Indices) -> None:
+        self.addresses = addresses
+        self.sizes = sizes
+        self.owners = owners
+        """Whose piece each is, ascending."""
+        ends = np.cumsum((sizes + np.uint64(7)) & ~np.uint64(7), dtype=np.uint64)
+        self.offsets: Words = np.concatenate([np.zeros(1, np.uint64), ends])
+        """Where each lies in the copy, which has full words only, and at last where the copy ends."""
 
     @classmethod
     def none(cls) -> Pieces:
         """Nothing to copy."""
         return cls(np.empty(0, np.uint64), np.empty(0, np.uint64), np.empty(0, np.int64))
-
-    @property
-    def offsets(self) -> Words:
-        """Where each lies in the copy, which has full words only, and at last where the copy ends."""
-        ends = np.cumsum((self.sizes + np.uint64(7)) & ~np.uint64(7), dtype=np.uint64)
-        return np.concatenate([np.zeros(1, np.uint64), ends])
 
     def first_word(self, owner: int) -> int:
         """Where in the copy the words of this owner begin, or would begin."""
@@ -68,8 +66,12 @@ class Snapshot:
         self._starts = pieces.addresses[order]
         self._ends = self._starts + got[order]
         self._begins = self._offsets[order].astype(np.int64)
-        self._rows = list(zip(self._starts.tolist(), self._ends.tolist(), self._begins.tolist(), strict=True))
         self._last = (0, 0, 0)
+
+    @cached_property
+    def _rows(self) -> list[tuple[int, int, int]]:
+        """Where each piece starts, ends, and begins in the copy, for `place`."""
+        return list(zip(self._starts.tolist(), self._ends.tolist(), self._begins.tolist(), strict=True))
 
     def place(self, address: int, size: int) -> int:
         """`locate` for one address; the next one mostly lies in the same piece."""
